@@ -1,0 +1,1 @@
+"""How the shipped models are made (extra ``[build]``); never imported at run time."""
