@@ -1,0 +1,132 @@
+"""What the record keeps of an analysis: enough for a card, nothing about a person.
+
+The study's record lies in Redis, so no name, identifier, date or free text of the patient's may
+stand here: model names, coded labels, numbers, and sentences of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from inference.analysis import Analysis, LabelProbability, ModelResult, Outcome, Reason
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ReasonSummary(_Frozen):
+    """Why something was not said or not done."""
+
+    kind: str
+    sentence: str
+
+
+class LabelSummary(_Frozen):
+    """One label with its calibrated probability and the threshold at which it is stated."""
+
+    key: str
+    display: str
+    probability: float
+    threshold: float
+    negative: bool = False
+
+
+class ResultSummary(_Frozen):
+    """One model's answer on one series. Slices are numbered from 1 in anatomical order."""
+
+    model_id: str
+    model_version: str
+    model_title: str
+    model_sha256: str
+    precision: str
+    outcome: Outcome
+    finding: LabelSummary | None
+    probabilities: tuple[LabelSummary, ...]
+    reasons: tuple[ReasonSummary, ...]
+    slices: int
+    slices_used: tuple[int, ...]
+    deciding_slice: int | None
+
+
+class StudySummary(_Frozen):
+    """The whole study: `not_analysed` answers "why did nothing run"."""
+
+    outcome: Outcome
+    results: tuple[ResultSummary, ...] = ()
+    not_analysed: tuple[ReasonSummary, ...] = ()
+    series: int = 0
+    series_used: int = 0
+    images: int = 0
+    analysed_ms: int = 0
+    steps_ms: Mapping[str, float] = {}
+
+    @property
+    def finding(self) -> ResultSummary | None:
+        """The result whose finding has the highest probability, if any result states one."""
+        stated = [r for r in self.results if r.finding is not None]
+        return max(stated, key=lambda r: r.finding.probability if r.finding else 0, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, for the record."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> StudySummary:
+        """The inverse of `to_json`."""
+        return cls.model_validate(value)
+
+
+def summarise(analysis: Analysis, analysed_ms: int) -> StudySummary:
+    """Analysis -> StudySummary; `analysed_ms` is the time of the analysis, ms since 1970."""
+    return StudySummary(
+        outcome=analysis.outcome,
+        results=tuple(_result(result) for result in analysis.results),
+        not_analysed=_not_analysed(analysis),
+        series=len(analysis.series),
+        series_used=sum(series.used for series in analysis.series),
+        images=sum(len(result.slices) for result in analysis.results),
+        analysed_ms=analysed_ms,
+        steps_ms={step: round(ms, 1) for step, ms in analysis.steps_ms.items()},
+    )
+
+
+def _not_analysed(analysis: Analysis) -> tuple[ReasonSummary, ...]:
+    reasons: list[Reason] = [r for use in analysis.models_not_run for r in use.reasons]
+    if not analysis.results:
+        reasons += [r for series in analysis.series if not series.used for r in series.reasons]
+    return _reasons(list(dict.fromkeys(reasons)))
+
+
+def _reasons(reasons: Sequence[Reason]) -> tuple[ReasonSummary, ...]:
+    return tuple(ReasonSummary(kind=r.kind, sentence=r.sentence) for r in reasons)
+
+
+def _label(label: LabelProbability) -> LabelSummary:
+    return LabelSummary(
+        key=label.key,
+        display=label.display,
+        probability=round(label.probability, 4),
+        threshold=label.threshold,
+        negative=label.negative,
+    )
+
+
+def _result(result: ModelResult) -> ResultSummary:
+    return ResultSummary(
+        model_id=result.model_id,
+        model_version=result.model_version,
+        model_title=result.model_title,
+        model_sha256=result.model_sha256,
+        precision=result.precision,
+        outcome=result.outcome,
+        finding=_label(result.finding) if result.finding else None,
+        probabilities=tuple(_label(label) for label in result.probabilities),
+        reasons=_reasons([Reason(gate.kind, gate.sentence) for gate in result.reasons]),
+        slices=len(result.slices),
+        slices_used=result.slices_used,
+        deciding_slice=result.deciding_slice,
+    )
