@@ -20,11 +20,12 @@ _SMALLEST_RANGE, _LARGEST_RANGE = 1e-35, 1e35
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What the graph takes: one grey plane of `rows` x `columns`, float32, 0 to 1.
+    """What the graph takes at `name`: one grey plane of `rows` x `columns`, float32, 0 to 1.
 
     The slice's values between its two percentiles (0 to 100) are spread over 0 to 1.
     """
 
+    name: str
     rows: int
     columns: int
     low_percentile: float
@@ -59,7 +60,7 @@ def window_to_uint8(pixels: PixelArray, low: float, high: float) -> npt.NDArray[
         spread = np.multiply(np.subtract(plane, bottom, dtype=np.float32), scale)
     np.clip(spread, 0, 255, out=spread)
     spread += np.float32(0.5)
-    return spread.astype(np.uint8)
+    return np.asarray(spread, np.uint8)
 
 
 def _real_plane(pixels: PixelArray) -> npt.NDArray[np.generic]:
@@ -78,7 +79,7 @@ def _finite(plane: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     if finite.size == 0:
         raise UnusablePixels("The image holds no finite value.")
     low, high = float(finite.min()), float(finite.max())
-    return np.nan_to_num(plane, nan=low, posinf=high, neginf=low)
+    return np.asarray(np.nan_to_num(plane, nan=low, posinf=high, neginf=low))
 
 
 def _percentiles(plane: npt.NDArray[np.generic], low: float, high: float) -> tuple[float, float]:
