@@ -1,0 +1,66 @@
+"""May this model read this series? Each "no" is a reason that a person can understand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from models.contract import Reason, SeriesFacts
+from models.manifest import Applicability
+
+
+def reasons_against(rule: Applicability, series: SeriesFacts) -> tuple[Reason, ...]:
+    """Every reason why the model may not read the series; none when it may.
+
+    What a series does not state is not held against it, but for the modality.
+    """
+    return (
+        *_modality(rule, series),
+        *_body_part(rule, series),
+        *_excluded(rule, series),
+        *_size(rule, series),
+    )
+
+
+def _modality(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
+    if series.modality is None:
+        yield Reason("modality-unknown", "The series does not state its modality.")
+    elif series.modality.strip().upper() not in rule.modalities:
+        wanted = " or ".join(rule.modalities)
+        yield Reason("modality", f"The model reads {wanted} only; this series is of another kind.")
+
+
+def _body_part(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
+    stated = (series.body_part or "").strip().upper()
+    if stated and stated not in rule.body_parts:
+        wanted = ", ".join(part.lower() for part in rule.body_parts)
+        sentence = f"The series states a body part that is none of the model's: {wanted}."
+        yield Reason("body-part", sentence)
+
+
+def _excluded(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
+    """The reason names the manifest's word, never the series' own text (it may identify)."""
+    stated = [_words(text) for text in (series.description, *series.image_type)]
+    for excluded in rule.excluded_words:
+        if any(_contains(words, _words(excluded)) for words in stated):
+            sentence = f"The series is described as {excluded!r}, which the model does not read."
+            yield Reason("excluded-series", sentence)
+            return
+
+
+def _size(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
+    if (series.rows or rule.min_rows) < rule.min_rows or (
+        (series.columns or rule.min_columns) < rule.min_columns
+    ):
+        smallest = f"{rule.min_rows} x {rule.min_columns}"
+        yield Reason("too-small", f"The images are smaller than {smallest} pixels.")
+    if series.samples_per_pixel not in (None, rule.samples_per_pixel):
+        yield Reason("colour", "The images are in colour; the model reads grey images.")
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def _contains(words: list[str], wanted: list[str]) -> bool:
+    return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
