@@ -18,7 +18,7 @@ from models.preprocess import InputSpec, prepare
 LABELS = ("glioma", "meningioma", "pituitary", "notumor")
 NEGATIVE = LABELS.index("notumor")
 SPLITS = ("train", "val", "test", "ext_dev")
-SPEC = InputSpec(rows=224, columns=224, low_percentile=0.5, high_percentile=99.5)
+SPEC = InputSpec("image", rows=224, columns=224, low_percentile=0.5, high_percentile=99.5)
 
 Images = npt.NDArray[np.uint8]
 
@@ -57,7 +57,7 @@ def load_splits(folder: Path) -> dict[str, Split]:
 
 
 def as_input(images: Images) -> npt.NDArray[np.float32]:
-    """Prepared uint8 images (N, rows, columns) as the graph's float32 input (N, 1, rows, columns)."""
+    """Prepared uint8 images (N, rows, columns) as the graph's input: float32 (N, 1, ...)."""
     return np.multiply(images[:, np.newaxis], np.float32(1 / 255), dtype=np.float32)
 
 
@@ -104,7 +104,7 @@ def _split(
 
 def _image(content: bytes) -> Images:
     grey = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
-    return np.rint(prepare(grey, SPEC)[0, 0] * 255).astype(np.uint8)
+    return np.asarray(np.rint(prepare(grey, SPEC)[0, 0] * 255), np.uint8)
 
 
 def _mask(content: bytes, *, mirrored: bool) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,8 @@ class Stage:
 class Recipe:
     """Everything that decides the outcome of a build besides the data.
 
-    `counterfactual` is the share of samples in which a lesion is transplanted or healed;
+    `frozen_blocks` keep their ImageNet weights; `transplant` is the share of tumour-free samples
+    that receive a lesion, `heal` the share of tumour samples that lose it;
     `pca` and `neighbours` shape the out-of-distribution score; `ood_percentile` of the validation
     slices are in distribution; `finding_precision` and `negative_precision` are what the
     thresholds must reach on the validation split, `coverage` the share that must get an answer.
@@ -35,7 +36,8 @@ class Recipe:
     dropout: float
     average_decay: float
     frozen_blocks: int
-    counterfactual: float
+    transplant: float
+    heal: float
     pca: int
     neighbours: int
     ood_percentile: float
