@@ -46,8 +46,14 @@ class ArchiveSettings(Part):
     password: SecretStr = SecretStr("")
     """For Basic authentication."""
 
+    password_file: Path | None = None
+    """The password as a file (a mounted secret), instead of `password`."""
+
     bearer_token: SecretStr = SecretStr("")
     """For bearer authentication; wins over username and password."""
+
+    bearer_token_file: Path | None = None
+    """The token as a file, instead of `bearer_token`."""
 
     requests_in_flight: int = Field(default=1, ge=1, le=16)
     """1 streams a series in one request, the quickest on a LAN; more fetch instances side by side,
