@@ -90,9 +90,12 @@ class TenantSettings(Part):
     archive: str
     """Name of the archive for studies whose ImagingStudy names no usable Endpoint."""
 
+    backend: Literal["none", "smart", "open"] = "none"
+    """How workers read and write without a user: not at all; by SMART Backend Services; or without
+    a credential, for a sandbox that asks for none."""
+
     client_id: str = ""
-    """Our identity for SMART Backend Services; empty means that nothing is read or written without
-    a user."""
+    """Our identity for SMART Backend Services."""
 
     token_url: str = ""
     """Token endpoint; empty means that it is read from ``.well-known/smart-configuration``."""
@@ -101,7 +104,7 @@ class TenantSettings(Part):
     """Our private key (JWK or PEM) for the client assertion, ES384 or RS384."""
 
     write_back: bool = True
-    """Whether results are written to the FHIR server; needs ``client_id``."""
+    """Whether results are written to the FHIR server; needs a `backend`."""
 
     fhir_ids: Literal["conditional", "client-assigned"] = "conditional"
     """How results find their place again: conditional update by identifier, or an id of our own."""
@@ -111,8 +114,8 @@ class TenantSettings(Part):
         """A tenant without keys could never be verified."""
         if bool(self.jwks_url) == (self.jwks_file is not None):
             raise ValueError(f"tenant {self.name}: give either jwks_url or jwks_file")
-        if self.client_id and self.signing_key_file is None:
-            raise ValueError(f"tenant {self.name}: client_id needs signing_key_file")
+        if self.backend == "smart" and not (self.client_id and self.signing_key_file):
+            raise ValueError(f"tenant {self.name}: smart needs client_id and signing_key_file")
         return self
 
 
@@ -356,6 +359,11 @@ def _refuse_unsafe(settings: Settings) -> None:
     urls += [(f"tenant {t.name} fhir_base", t.fhir_base) for t in settings.tenants]
     urls += [(f"tenant {t.name} jwks_url", t.jwks_url) for t in settings.tenants if t.jwks_url]
     problems += [f"{name} must be https" for name, url in urls if not url.startswith("https://")]
+    problems += [
+        f"tenant {t.name}: backend open is for sandboxes, use smart"
+        for t in settings.tenants
+        if t.backend == "open"
+    ]
     problems += [
         f"tenant {t.name}: the private key of {t.issuer} is public, remove it"
         for t in settings.tenants
