@@ -3,9 +3,16 @@
 ::
 
     MappingError
-    ├── MissingElement    an element that we cannot do without is absent
-    ├── Contradiction     two elements that must agree do not
-    └── NotOurs           the resource is of another type, patient or server than asked for
+    ├── MissingElement      an element that we cannot do without is absent
+    ├── Malformed           not the JSON, resource type or syntax that was asked for
+    ├── Contradiction       two elements that must agree do not
+    ├── NotOurs             the resource is of another patient or server than asked for
+    ├── StudyNotAvailable   the study is announced, cancelled or withdrawn: nothing to fetch
+    ├── ArchiveNotAllowed   the images are said to lie where we may not connect
+    └── InvalidResource     what we made is not FHIR R4: our mistake, and it is not sent
+
+Each has a `kind` (for records and metrics), `retryable`, and a sentence for a person.
+A sentence never quotes a value of the resource.
 """
 
 from __future__ import annotations
@@ -30,6 +37,12 @@ class MissingElement(MappingError):
     kind = "missing-element"
 
 
+class Malformed(MappingError):
+    """Something else than the resource that was asked for, or a value that breaks its syntax."""
+
+    kind = "malformed"
+
+
 class Contradiction(MappingError):
     """Two statements that must agree do not."""
 
@@ -37,6 +50,24 @@ class Contradiction(MappingError):
 
 
 class NotOurs(MappingError):
-    """A resource of another type, or about another patient, than the one asked for."""
+    """A resource about another patient, or on another server, than the one asked for."""
 
     kind = "not-ours"
+
+
+class StudyNotAvailable(MappingError):
+    """``ImagingStudy.status`` is not ``available``: there is nothing to fetch (yet)."""
+
+    kind = "study-not-available"
+
+
+class ArchiveNotAllowed(MappingError):
+    """``Endpoint.address`` is not on the list of archives; no connection is made."""
+
+    kind = "archive-not-allowed"
+
+
+class InvalidResource(MappingError):
+    """A resource of our own making breaks the R4 definitions; nothing is sent."""
+
+    kind = "invalid-resource"

@@ -1,14 +1,48 @@
-"""ImagingStudy + Endpoint -> StudyRef: which study, in which archive, for which patient."""
+"""ImagingStudy + Endpoint -> StudyRef: which study, in which archive, for which patient.
+
+Works on plain parsed JSON and loads no FHIR library, since the hook waits for it.
+R4 ImagingStudy and Endpoint; what other profiles write (IHE IMR and IDR, MADO) is read, too.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+from fhir_mapping.addresses import ArchiveAddresses, absolute, is_placeholder, relative_reference
+from fhir_mapping.errors import (
+    ArchiveNotAllowed,
+    Contradiction,
+    Malformed,
+    MappingError,
+    MissingElement,
+    NotOurs,
+    StudyNotAvailable,
+)
+from fhir_mapping.reading import (
+    ID,
+    Json,
+    codings,
+    count,
+    date_time,
+    member,
+    members,
+    resource,
+    text,
+    uid,
+)
+from models.contract import Reason
 
 
 @dataclass(frozen=True)
 class SeriesRef:
-    """One series as the ImagingStudy announces it (``ImagingStudy.series``)."""
+    """One series as the ImagingStudy announces it (``ImagingStudy.series``).
+
+    `archive` is ``None`` unless the series overrides the study's archive.
+    """
 
     series_uid: str
     modality: str | None = None
@@ -24,6 +58,7 @@ class StudyRef:
     References are relative (``Patient/1``), as the EHR's FHIR server wrote them.
     `patient_identifiers` are the values of ``Patient.identifier``, against which the images'
     PatientID is checked before anything is written.
+    `started` is a moment; `started_text` is the FHIR ``dateTime`` as written, of any precision.
     """
 
     study_uid: str
@@ -38,3 +73,306 @@ class StudyRef:
     modalities: tuple[str, ...] = ()
     instances: int | None = None
     series: tuple[SeriesRef, ...] = ()
+    started_text: str | None = None
+
+
+@dataclass(frozen=True)
+class PatientRef:
+    """The patient of the hook's context: whose studies may be used."""
+
+    reference: str
+    identifiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnusableStudy:
+    """An ImagingStudy that cannot be fetched, and why; `reference` when it states its id."""
+
+    reference: str | None
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class StudyRefs:
+    """What could be read of a list of ImagingStudy resources."""
+
+    usable: tuple[StudyRef, ...] = ()
+    unusable: tuple[UnusableStudy, ...] = ()
+
+
+def patient_ref(patient_id: str, patient: object = None) -> PatientRef:
+    """Join the context's patient id and, if it was read, the Patient resource.
+
+    Raises `Malformed` when either is not what it should be, `NotOurs` when the resource is
+    another patient's.
+    """
+    bare = patient_id.removeprefix("Patient/")
+    if not ID.fullmatch(bare):
+        raise Malformed("The patient's id is not a FHIR id.")
+    if patient is None:
+        return PatientRef(f"Patient/{bare}")
+    found = resource(patient, "Patient")
+    if found is None:
+        raise Malformed("What was read as the patient is not a Patient resource.")
+    if found.get("id") != bare:
+        raise NotOurs("The Patient resource is of another patient.")
+    values = (text(item, "value", 256) for item in members(found, "identifier"))
+    return PatientRef(f"Patient/{bare}", tuple(dict.fromkeys(v for v in values if v)))
+
+
+def study_refs(
+    imaging_studies: Iterable[object],
+    *,
+    patient: PatientRef,
+    archives: ArchiveAddresses,
+    fhir_base: str,
+    endpoints: Mapping[str, object] | None = None,
+) -> StudyRefs:
+    """Read every ImagingStudy; one that cannot be used costs a reason, never the others.
+
+    `endpoints` maps a reference (as written, or relative) to the Endpoint that was read for it.
+    A study that is listed twice is taken once.
+    """
+    usable: dict[str, StudyRef] = {}
+    unusable: list[UnusableStudy] = []
+    for item in imaging_studies:
+        try:
+            ref = study_ref(
+                item, patient=patient, archives=archives, fhir_base=fhir_base, endpoints=endpoints
+            )
+            usable.setdefault(ref.study_uid, ref)
+        except MappingError as error:
+            reason = Reason(error.kind, error.sentence)
+            unusable.append(UnusableStudy(_own_reference(item, "ImagingStudy"), reason))
+    return StudyRefs(tuple(usable.values()), tuple(unusable))
+
+
+def study_ref(
+    imaging_study: object,
+    *,
+    patient: PatientRef,
+    archives: ArchiveAddresses,
+    fhir_base: str,
+    endpoints: Mapping[str, object] | None = None,
+) -> StudyRef:
+    """Read one ImagingStudy (R4).
+
+    Raises a `MappingError`: `Malformed` (another resource, an illegal UID), `MissingElement` (no
+    study UID, subject, status or archive), `NotOurs` (another patient), `StudyNotAvailable`,
+    `Contradiction` (two study UIDs), `ArchiveNotAllowed`.
+    """
+    study = resource(imaging_study, "ImagingStudy")
+    if study is None:
+        raise Malformed("What was read is not an ImagingStudy resource.")
+    _require_patient(study, patient, fhir_base)
+    _require_available(study)
+    study_uid = _study_uid(study)
+    choice = _EndpointChoice(study, study_uid, archives, fhir_base, endpoints or {})
+    series = _series(study, choice)
+    archive = choice.archive_of(study) or _common_archive(series) or archives.default
+    if archive is None:
+        raise MissingElement("The study names no archive and none is configured as the default.")
+    started_text, started = date_time(study, "started")
+    return StudyRef(
+        study_uid=study_uid,
+        archive=archive,
+        patient_reference=patient.reference,
+        patient_identifiers=patient.identifiers,
+        imaging_study_reference=_own_reference(study, "ImagingStudy"),
+        based_on_references=_based_on(study, fhir_base),
+        encounter_reference=relative_reference(
+            text(member(study, "encounter"), "reference"), "Encounter", fhir_base
+        ),
+        started=started,
+        started_text=started_text,
+        accession_number=_accession_number(study),
+        modalities=_modalities(study),
+        instances=count(study, "numberOfInstances"),
+        series=tuple(s if s.archive != archive else _without_archive(s) for s in series),
+    )
+
+
+def endpoint_references(imaging_study: object, fhir_base: str) -> tuple[str, ...]:
+    """Return the Endpoints of this server that the study and its series refer to (``Endpoint/1``).
+
+    Contained ones are left out: they need no reading. So are those of other servers: reading
+    them would mean to connect to wherever a resource says.
+    """
+    owners = (imaging_study, *members(imaging_study, "series"))
+    written = (text(item, "reference") for owner in owners for item in members(owner, "endpoint"))
+    found = (relative_reference(item, "Endpoint", fhir_base) for item in written)
+    return tuple(dict.fromkeys(item for item in found if item))
+
+
+def content_key(ref: StudyRef) -> str:
+    """Return a digest (SHA-256, hex) of what the EHR announces of a study: to notice that it grew.
+
+    Covers the study UID, the number of instances, and each series with its number of instances;
+    not their order. What the archive really holds is known only after retrieval.
+    """
+    series = sorted((item.series_uid, item.instances) for item in _deduplicated(ref.series))
+    announced = json.dumps([ref.study_uid, ref.instances, series], separators=(",", ":"))
+    return hashlib.sha256(announced.encode("ascii")).hexdigest()
+
+
+def _deduplicated(series: Iterable[SeriesRef]) -> Iterator[SeriesRef]:
+    yield from {item.series_uid: item for item in series}.values()
+
+
+def _own_reference(value: object, resource_type: str) -> str | None:
+    found = text(resource(value, resource_type), "id", 64)
+    return f"{resource_type}/{found}" if found and ID.fullmatch(found) else None
+
+
+def _require_patient(study: Json, patient: PatientRef, fhir_base: str) -> None:
+    written = text(member(study, "subject"), "reference")
+    if written is None:
+        raise MissingElement("The study does not say whose it is.")
+    own_id = patient.reference.removeprefix("Patient/")
+    if written.lower() == f"urn:uuid:{own_id}".lower():
+        return
+    if relative_reference(written, "Patient", fhir_base) != patient.reference:
+        raise NotOurs("The study is of another patient.")
+
+
+def _require_available(study: Json) -> None:
+    status = text(study, "status", 64)
+    if status is None:
+        raise MissingElement("The study does not state its status.")
+    if status == "registered":
+        raise StudyNotAvailable("The study is announced, but its images are not there yet.")
+    if status != "available":
+        raise StudyNotAvailable("The study is cancelled, withdrawn or of unknown status.")
+
+
+def _identifiers(study: Json) -> Iterator[tuple[str, str | None]]:
+    for item in members(study, "identifier"):
+        if item.get("use") != "old":
+            yield (text(item, "system") or "").lower(), text(item, "value")
+
+
+def _study_uid(study: Json) -> str:
+    """Find the StudyInstanceUID: by its own system, else as an OID, else by its looks.
+
+    The second and third are what other profiles write (``urn:ietf:rfc:3986``, no system).
+    """
+    pairs = tuple(_identifiers(study))
+    own = {value for system, value in pairs if system == "urn:dicom:uid"}
+    if own and not all(uid(value) for value in own):
+        raise Malformed("The study's DICOM UID is not a UID.")
+    tiers = (
+        {uid(value) for value in own},
+        {uid(v) for s, v in pairs if s == "urn:ietf:rfc:3986" and v and v[:4].lower() == "urn:"},
+        {uid(v) for s, v in pairs if not s and v and v.count(".") >= 3},
+    )
+    for tier in tiers:
+        found = {item for item in tier if item}
+        if len(found) > 1:
+            raise Contradiction("The study states more than one DICOM UID.")
+        if found:
+            return found.pop()
+    raise MissingElement("The study states no DICOM UID.")
+
+
+def _accession_number(study: Json) -> str | None:
+    """Return the one accession number (Identifier.type ACSN); ``None`` if there are several."""
+    orders = (member(item, "identifier") for item in members(study, "basedOn"))
+    for source in (members(study, "identifier"), orders):
+        typed = (i for i in source if "ACSN" in (code for _, code in codings(i, "type")))
+        found = {value for item in typed if (value := text(item, "value", 64))}
+        if found:
+            return found.pop() if len(found) == 1 else None
+    return None
+
+
+def _based_on(study: Json, fhir_base: str) -> tuple[str, ...]:
+    found = (
+        relative_reference(text(item, "reference"), kind, fhir_base)
+        for item in members(study, "basedOn")
+        for kind in ("ServiceRequest", "CarePlan")  # what DiagnosticReport.basedOn may name, too
+    )
+    return tuple(dict.fromkeys(item for item in found if item))
+
+
+def _modality_codes(owner: Json) -> Iterator[str]:
+    for _, code in codings(owner, "modality"):
+        if len(code) <= 16 and code.isascii():  # DICOM value representation CS
+            yield code
+
+
+def _modalities(study: Json) -> tuple[str, ...]:
+    owners = (study, *members(study, "series"))
+    return tuple(dict.fromkeys(code for owner in owners for code in _modality_codes(owner)))
+
+
+def _series(study: Json, choice: _EndpointChoice) -> tuple[SeriesRef, ...]:
+    found: dict[str, SeriesRef] = {}
+    for item in members(study, "series"):
+        series_uid = uid(text(item, "uid"))
+        if series_uid is None:
+            continue  # what cannot be named cannot be fetched; the archive's own list decides
+        found[series_uid] = SeriesRef(
+            series_uid=series_uid,
+            modality=next(_modality_codes(item), None),
+            instances=count(item, "numberOfInstances"),
+            archive=choice.archive_of(item, series_uid),
+        )
+    return tuple(found.values())
+
+
+def _common_archive(series: Iterable[SeriesRef]) -> str | None:
+    names = {item.archive for item in series}
+    return names.pop() if len(names) == 1 else None
+
+
+def _without_archive(series: SeriesRef) -> SeriesRef:
+    return SeriesRef(series.series_uid, series.modality, series.instances)
+
+
+@dataclass(frozen=True)
+class _EndpointChoice:
+    """Which archive the Endpoints of a study or a series select (ImagingStudy.endpoint)."""
+
+    study: Json
+    study_uid: str
+    archives: ArchiveAddresses
+    fhir_base: str
+    endpoints: Mapping[str, object]
+
+    def archive_of(self, owner: Json, series_uid: str | None = None) -> str | None:
+        """Return the name of the archive, or ``None`` when `owner` states no address.
+
+        An Endpoint that was not read, is not active or is no WADO-RS service states none.
+        Raises `ArchiveNotAllowed` when addresses are stated and none is on the list.
+        """
+        refused: MappingError | None = None
+        for address in self._addresses(owner):
+            try:
+                return self.archives.select(address, self.study_uid, series_uid)
+            except (ArchiveNotAllowed, Contradiction) as error:
+                refused = refused or error
+        if refused is not None:
+            raise refused
+        return None
+
+    def _addresses(self, owner: Json) -> Iterator[str]:
+        for item in members(owner, "endpoint"):
+            endpoint = self._resolved(text(item, "reference"))
+            if endpoint is None or text(endpoint, "status") != "active":
+                continue
+            kinds = {code for _, code in codings(endpoint, "connectionType")}
+            address = endpoint.get("address")
+            if "dicom-wado-rs" not in kinds or not isinstance(address, str) or not address.strip():
+                continue
+            if not is_placeholder(address.strip()):
+                yield absolute(address.strip(), self.fhir_base)
+
+    def _resolved(self, reference: str | None) -> Json | None:
+        if reference is None:
+            return None
+        if reference.startswith("#"):
+            contained = (resource(item, "Endpoint") for item in members(self.study, "contained"))
+            return next((c for c in contained if c and c.get("id") == reference[1:]), None)
+        relative = relative_reference(reference, "Endpoint", self.fhir_base)
+        found = self.endpoints.get(reference) or self.endpoints.get(relative or "")
+        return resource(found, "Endpoint")
