@@ -1,0 +1,134 @@
+"""Settings: complete, frozen, documented, and strict where it matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from cds_service.errors import UnsafeSettings
+from cds_service.settings import (
+    ArchiveSettings,
+    HookSettings,
+    Settings,
+    TenantSettings,
+    WebSettings,
+    WorkerSettings,
+    load,
+)
+from docs.settings_page import page
+
+SECRET = "s" * 40
+ARCHIVE = '[[archives]]\nname = "pacs"\nbase_url = "https://pacs.example.org/dicom-web"\n'
+TENANT = """
+[[tenants]]
+name = "north"
+issuer = "https://ehr.example.org"
+jwks_url = "https://ehr.example.org/jwks.json"
+fhir_base = "https://ehr.example.org/fhir"
+archive = "pacs"
+"""
+PRODUCTION = f'base_url = "https://ai.example.org"\nsite_secrets = ["{SECRET}"]\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "scanhook.toml"
+
+
+def test_a_complete_production_file_is_accepted(config: Path) -> None:
+    config.write_text(PRODUCTION + ARCHIVE + TENANT)
+    settings = load(config)
+    assert settings.environment == "production"
+    assert settings.tenant_of("https://ehr.example.org") is settings.tenants[0]
+    assert settings.tenant_of("https://ehr.example.org/") is None
+    assert settings.archive("pacs").base_url == "https://pacs.example.org/dicom-web"
+
+
+def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text(PRODUCTION + "[worker]\njob_timeout_s = 60\n")
+    monkeypatch.setenv("SCANHOOK_WORKER__JOB_TIMEOUT_S", "90")
+    assert load(config).worker.job_timeout_s == 90
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "site_secrets is empty"),
+        (f'site_secrets = ["{SECRET}"]', "base_url must be https"),
+        ('base_url = "https://a"\nsite_secrets = ["short"]', "shorter than 32"),
+        (
+            PRODUCTION
+            + ARCHIVE
+            + TENANT.replace("https://ehr.example.org/fhir", "http://ehr/fhir"),
+            "tenant north fhir_base must be https",
+        ),
+        (
+            PRODUCTION
+            + ARCHIVE
+            + TENANT.replace('"https://ehr.example.org"', '"https://sandbox.cds-hooks.org"'),
+            "private key",
+        ),
+        (PRODUCTION + ARCHIVE + TENANT + 'backend = "open"', "use smart"),
+        (PRODUCTION + 'redis_url = "redis://queue.example.org:6379/0"', "crosses the network"),
+    ],
+)
+def test_what_is_unfit_for_production_is_refused_with_what_to_set(
+    config: Path, text: str, sentence: str
+) -> None:
+    config.write_text(text)
+    with pytest.raises(UnsafeSettings, match=sentence):
+        load(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("surprise = 1", "surprise"),
+        ("[hook]\nwait_ms = 5000", "wait_ms"),
+        (ARCHIVE + ARCHIVE, "two archives"),
+        (TENANT, "no archive is named"),
+        (ARCHIVE + TENANT.replace("jwks_url", "token_url"), "either jwks_url or jwks_file"),
+        (ARCHIVE + TENANT + 'backend = "smart"', "smart needs client_id"),
+        (ARCHIVE + TENANT + 'algorithms = ["HS256"]', "algorithms"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(config: Path, text: str, sentence: str) -> None:
+    config.write_text('environment = "development"\n' + text)
+    with pytest.raises(UnsafeSettings, match=sentence):
+        load(config)
+
+
+def test_a_missing_file_is_named(config: Path) -> None:
+    with pytest.raises(UnsafeSettings, match="is not there"):
+        load(config)
+
+
+def test_a_refusal_quotes_no_secret(config: Path) -> None:
+    config.write_text('environment = "development"\nsite_secrets = "planted-secret-value"')
+    with pytest.raises(UnsafeSettings) as refusal:
+        load(config)
+    assert "planted-secret-value" not in str(refusal.value)
+
+
+def test_settings_are_frozen_and_hide_their_secrets(config: Path) -> None:
+    config.write_text(PRODUCTION)
+    settings = load(config)
+    with pytest.raises(ValidationError):
+        settings.demo = True  # type: ignore[misc]  # the point of the test
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Settings, HookSettings, WorkerSettings, WebSettings, ArchiveSettings, TenantSettings],
+)
+def test_every_field_says_what_it_means(model: type[BaseModel]) -> None:
+    silent = [name for name, field in model.model_fields.items() if not field.description]
+    assert silent == []
+
+
+def test_the_settings_page_is_what_the_code_says() -> None:
+    written = Path(__file__).parents[3] / "docs" / "settings.md"
+    assert written.read_text(encoding="utf-8") == page(), "run: python -m docs.settings_page"
