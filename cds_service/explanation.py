@@ -1,0 +1,284 @@
+"""What an explanation page says: frozen values, complete in themselves, nothing about a person.
+
+A page is kept for weeks and opened without the study at hand, so everything it shows is copied
+here: model data, coded labels, numbers, our own sentences, series numbers and modalities, slice
+numbers. No name, identifier, UID or date of the patient's has a field to stand in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from inference.analysis import (
+    Analysis,
+    Explanation,
+    GateResult,
+    LabelProbability,
+    ModelResult,
+    Outcome,
+    Reason,
+)
+
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CalibrationNotes(_Frozen):
+    """How a model's scores became probabilities, and how well they fit what was true.
+
+    `ece` is the expected calibration error, 0 to 1, on `cases` held-out images of `dataset`.
+    """
+
+    method: str = ""
+    temperature: float | None = None
+    ece: float | None = None
+    cases: int | None = None
+    dataset: str = ""
+
+
+class ModelNotes(_Frozen):
+    """What a person must know of a model to read its answer: all of it from the manifest.
+
+    `assesses` and `not_assessed` are findings in words; `limits` and `threshold_basis` are
+    sentences; `stage` is ``research`` unless a regulator has said otherwise.
+    """
+
+    stage: str = "research"
+    intended_use: str = ""
+    assesses: tuple[str, ...] = ()
+    not_assessed: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    threshold_basis: str = ""
+    calibration: CalibrationNotes = CalibrationNotes()
+    licence: str = ""
+
+
+class PageReason(_Frozen):
+    """Why something was not said or not done."""
+
+    kind: str
+    sentence: str
+
+
+class PageLabel(_Frozen):
+    """One label with its calibrated probability and the threshold at which it is stated."""
+
+    key: str
+    display: str
+    probability: float
+    threshold: float
+    negative: bool = False
+
+
+class PageGate(_Frozen):
+    """One safety check: `value` and `limit` are what was compared, when numbers were."""
+
+    gate: str
+    passed: bool
+    kind: str
+    sentence: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class PageSlice(_Frozen):
+    """One slice, numbered from 1: probabilities in the order of the result's labels."""
+
+    number: int
+    probabilities: tuple[float, ...]
+    in_distribution: bool
+
+
+class PagePicture(_Frozen):
+    """The three renderings of the deciding slice, by SHA-256 of their bytes, and their method.
+
+    `width` and `height` are those of `image` in pixels, 0 if it does not say.
+    """
+
+    method: str
+    layer: str
+    label_key: str
+    model_sha256: str
+    slice_number: int
+    deletion_drop: float | None
+    image: str = Field(pattern=_SHA256)
+    overlay: str = Field(pattern=_SHA256)
+    figure: str = Field(pattern=_SHA256)
+    width: int = 0
+    height: int = 0
+
+
+class PageResult(_Frozen):
+    """One model's answer on one series, as the page shows it."""
+
+    model_id: str
+    model_version: str
+    model_title: str
+    model_sha256: str
+    precision: str
+    precision_reason: str
+    series_number: int | None
+    modality: str | None
+    outcome: Outcome
+    finding: PageLabel | None
+    labels: tuple[PageLabel, ...]
+    gates: tuple[PageGate, ...]
+    slices: tuple[PageSlice, ...]
+    slices_used: tuple[int, ...]
+    deciding_slice: int | None
+    picture: PagePicture | None
+    notes: ModelNotes | None
+
+
+class PageSeries(_Frozen):
+    """One series of the study: analysed or left out, and why."""
+
+    number: int | None
+    modality: str | None
+    used: bool
+    instances: int | None
+    reasons: tuple[PageReason, ...] = ()
+
+
+class PageModel(_Frozen):
+    """A model that was not run, and why."""
+
+    model_id: str
+    model_version: str
+    reasons: tuple[PageReason, ...]
+
+
+class ExplanationPage(_Frozen):
+    """Everything one page shows; `analysed_ms` is milliseconds since 1970, UTC.
+
+    `instance_digest` names the set of images that was read, so that a later page can be compared.
+    """
+
+    outcome: Outcome
+    analysed_ms: int
+    instance_digest: str
+    results: tuple[PageResult, ...] = ()
+    series: tuple[PageSeries, ...] = ()
+    models_not_run: tuple[PageModel, ...] = ()
+
+
+def page_of(
+    analysis: Analysis, analysed_ms: int, notes: Mapping[str, ModelNotes]
+) -> ExplanationPage:
+    """Analysis -> ExplanationPage; `notes` are by model id, and may be missing for a model."""
+    return ExplanationPage(
+        outcome=analysis.outcome,
+        analysed_ms=analysed_ms,
+        instance_digest=analysis.instance_digest,
+        results=tuple(_result(analysis, r, notes.get(r.model_id)) for r in analysis.results),
+        series=tuple(
+            PageSeries(
+                number=series.series_number,
+                modality=series.modality,
+                used=series.used,
+                instances=series.instances,
+                reasons=_reasons(series.reasons),
+            )
+            for series in analysis.series
+        ),
+        models_not_run=tuple(
+            PageModel(
+                model_id=use.model_id,
+                model_version=use.model_version,
+                reasons=_reasons(use.reasons),
+            )
+            for use in analysis.models_not_run
+        ),
+    )
+
+
+def pictures_of(analysis: Analysis) -> dict[str, bytes]:
+    """The PNGs of all explanations of `analysis`, by the SHA-256 of their bytes (hex)."""
+    explanations = [r.explanation for r in analysis.results if r.explanation is not None]
+    pictures = [p for e in explanations for p in (e.image_png, e.overlay_png, e.figure_png)]
+    return {sha256(picture).hexdigest(): picture for picture in pictures}
+
+
+def _result(analysis: Analysis, result: ModelResult, notes: ModelNotes | None) -> PageResult:
+    series = next((s for s in analysis.series if s.series_uid == result.series_uid), None)
+    return PageResult(
+        model_id=result.model_id,
+        model_version=result.model_version,
+        model_title=result.model_title,
+        model_sha256=result.model_sha256,
+        precision=result.precision,
+        precision_reason=result.precision_reason,
+        series_number=series.series_number if series else None,
+        modality=series.modality if series else None,
+        outcome=result.outcome,
+        finding=_label(result.finding) if result.finding else None,
+        labels=tuple(_label(label) for label in result.probabilities),
+        gates=tuple(_gate(gate) for gate in result.gates),
+        slices=tuple(
+            PageSlice(
+                number=scored.number,
+                probabilities=tuple(round(float(p), 4) for p in scored.probabilities),
+                in_distribution=scored.in_distribution,
+            )
+            for scored in result.slices
+        ),
+        slices_used=result.slices_used,
+        deciding_slice=result.deciding_slice,
+        picture=_picture(result.explanation) if result.explanation else None,
+        notes=notes,
+    )
+
+
+def _label(label: LabelProbability) -> PageLabel:
+    return PageLabel(
+        key=label.key,
+        display=label.display,
+        probability=round(float(label.probability), 4),
+        threshold=float(label.threshold),
+        negative=label.negative,
+    )
+
+
+def _gate(gate: GateResult) -> PageGate:
+    return PageGate(
+        gate=gate.gate,
+        passed=gate.passed,
+        kind=gate.kind,
+        sentence=gate.sentence,
+        value=gate.value,
+        limit=gate.limit,
+    )
+
+
+def _picture(explanation: Explanation) -> PagePicture:
+    width, height = _png_size(explanation.image_png)
+    return PagePicture(
+        method=explanation.method,
+        layer=explanation.layer,
+        label_key=explanation.label_key,
+        model_sha256=explanation.model_sha256,
+        slice_number=explanation.slice_number,
+        deletion_drop=explanation.deletion_drop,
+        image=sha256(explanation.image_png).hexdigest(),
+        overlay=sha256(explanation.overlay_png).hexdigest(),
+        figure=sha256(explanation.figure_png).hexdigest(),
+        width=width,
+        height=height,
+    )
+
+
+def _png_size(png: bytes) -> tuple[int, int]:
+    """(width, height) of a PNG: IHDR is always the first chunk (ISO 15948, 11.2.2)."""
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR" or len(png) < 24:
+        return 0, 0
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
+def _reasons(reasons: Sequence[Reason]) -> tuple[PageReason, ...]:
+    return tuple(PageReason(kind=r.kind, sentence=r.sentence) for r in reasons)

@@ -1,0 +1,255 @@
+"""Where explanations lie: one folder each, written whole or not at all, removed when old.
+
+A folder is named by the opaque id that the caller gives, its pictures by the hash of their bytes:
+nothing of an image's header is ever part of a path. ``page.json`` goes in last and carries the
+hashes of the rest, so a folder that was torn or changed afterwards is not shown.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cds_service.errors import ServiceError
+from cds_service.explanation import ExplanationPage, ModelNotes, page_of, pictures_of
+from inference.analysis import Analysis
+from inference.limits import MIB
+
+_ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
+_FORMAT = 1
+_PAGE = "page.json"
+_TEMPORARY = ".tmp-"
+_FILE_BYTES = 64 * MIB
+_EMPTY: Mapping[str, ModelNotes] = {}
+
+
+class StoreError(ServiceError):
+    """An explanation could not be kept; nothing of it is visible, and a repeat may succeed."""
+
+    kind = "store"
+    retryable = True
+
+
+@dataclass(frozen=True)
+class StoredExplanation:
+    """One explanation as it was kept; `pictures` are PNG bytes by the SHA-256 in the page."""
+
+    explanation_id: str
+    study_key: str
+    page: ExplanationPage
+    pictures: Mapping[str, bytes]
+
+
+class ExplanationStore:
+    """The folder of explanations, shared by the workers that write and the web that reads.
+
+    Folders have mode 700, files 600. What a killed process left behind is removed when a store
+    is made; what a living one is writing is locked, and left alone.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        with _as_store_error():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state = root.stat()
+            if state.st_uid == os.geteuid() and state.st_mode & 0o077:
+                root.chmod(0o700)
+        self._remove_leftovers()
+
+    def keep(
+        self,
+        analysis: Analysis,
+        *,
+        explanation_id: str,
+        study_key: str,
+        analysed_ms: int,
+        notes: Mapping[str, ModelNotes] = _EMPTY,
+    ) -> None:
+        """Keep what explains `analysis`; a repeat with the same id replaces the page.
+
+        `explanation_id` is 32 to 64 lower-case hex digits; `study_key` is opaque too, and must be
+        named again by the link that opens the page; `notes` are by model id.
+
+        Raises:
+            ValueError: the id is something else.
+            StoreError: the disk is full, or the folder is gone; nothing half-written remains.
+        """
+        if _ID.fullmatch(explanation_id) is None:
+            raise ValueError("an explanation id is 32 to 64 hex digits")
+        pictures = pictures_of(analysis)
+        content = {
+            "format": _FORMAT,
+            "explanation_id": explanation_id,
+            "study_key": study_key,
+            "page": page_of(analysis, analysed_ms, notes).model_dump(mode="json"),
+            "pictures": sorted(pictures),
+        }
+        files = {f"{digest}.png": png for digest, png in pictures.items()}
+        with _as_store_error():
+            self._write(explanation_id, files, _sealed(content), analysed_ms)
+
+    def open(self, explanation_id: str) -> StoredExplanation | None:
+        """The explanation of that id; ``None`` if there is none, or it is not as it was kept."""
+        if _ID.fullmatch(explanation_id) is None:
+            return None
+        folder = self._root / explanation_id
+        try:
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                return None
+            content = _unsealed(_read(folder / _PAGE))
+            pictures = {digest: _read(folder / f"{digest}.png") for digest in content["pictures"]}
+            page = ExplanationPage.model_validate(content["page"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+            return None
+        intact = all(sha256(png).hexdigest() == digest for digest, png in pictures.items())
+        if not intact or content["explanation_id"] != explanation_id:
+            return None
+        return StoredExplanation(explanation_id, str(content["study_key"]), page, pictures)
+
+    def expire(self, before_ms: int) -> int:
+        """Remove explanations analysed before that time (ms since 1970); how many went."""
+        removed = 0
+        with _as_store_error():
+            old = [f for f in self._folders() if _analysed_ms(f) < before_ms]
+        for folder in old:
+            going = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
+            with suppress(FileNotFoundError), _as_store_error():
+                folder.rename(going)
+                shutil.rmtree(going)
+                removed += 1
+        return removed
+
+    def ping(self, *, write: bool = False) -> None:
+        """Raise StoreError if the folder cannot be read or, on request, written."""
+        with _as_store_error():
+            next(os.scandir(self._root), None)
+            if write:
+                with self._temporary() as folder:
+                    _write_file(folder / "ping", b"\0")
+
+    def _write(
+        self, explanation_id: str, files: Mapping[str, bytes], page: bytes, analysed_ms: int
+    ) -> None:
+        target = self._root / explanation_id
+        with self._temporary() as folder:
+            for name, content in files.items():
+                _write_file(folder / name, content)
+            _write_file(folder / _PAGE, page, modified_ms=analysed_ms)
+            _sync(folder)
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+                for name in (*files, _PAGE):  # the page last: until then the old one is whole
+                    (folder / name).replace(target / name)
+                _sync(target)
+        _sync(self._root)
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """A new folder, locked while in use, and gone afterwards unless it was renamed."""
+        folder = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+    def _folders(self) -> list[Path]:
+        with os.scandir(self._root) as entries:
+            return [Path(e.path) for e in entries if _ID.fullmatch(e.name) and not e.is_symlink()]
+
+    def _remove_leftovers(self) -> None:
+        for folder in self._root.glob(f"{_TEMPORARY}*"):
+            with suppress(OSError):
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+                finally:
+                    os.close(lock)
+
+
+@contextmanager
+def _as_store_error() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise StoreError("the folder of explanations is not there") from None
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "unknown"
+        raise StoreError(f"the folder of explanations cannot be used: {reason}") from None
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(
+        {"sha256": sha256(_canonical(content)).hexdigest(), "content": content}
+    ).encode()
+
+
+def _unsealed(text: bytes) -> dict[str, Any]:
+    """The content of a page file; ValueError if it is not what was sealed."""
+    sealed = json.loads(text)
+    content = sealed["content"]
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ValueError("another format")
+    if sealed["sha256"] != sha256(_canonical(content)).hexdigest():
+        raise ValueError("changed after it was kept")
+    return content
+
+
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _analysed_ms(folder: Path) -> float:
+    """The page's time stamp, which `keep` sets to the time of the analysis; a torn folder's own."""
+    for path in (folder / _PAGE, folder):
+        with suppress(OSError):
+            return path.lstat().st_mtime_ns / 1e6
+    return float("inf")
+
+
+def _write_file(path: Path, content: bytes, modified_ms: int | None = None) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        if modified_ms is not None:
+            os.utime(handle, ns=(modified_ms * 1_000_000, modified_ms * 1_000_000))
+        os.fsync(handle)
+
+
+def _read(path: Path) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode) or state.st_size > _FILE_BYTES:
+            raise ValueError("not a file of ours")
+        return file.read()
+
+
+def _sync(folder: Path) -> None:
+    """Make names durable: a rename lies in the folder, not in the file (fsync(2))."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
