@@ -1,0 +1,47 @@
+"""Both directions of FHIR R4: ImagingStudy -> StudyRef, Analysis -> transaction Bundle. Pure.
+
+Importing this package loads no FHIR library; `warm_up` does.
+"""
+
+from fhir_mapping.addresses import ArchiveAddresses
+from fhir_mapping.bundle import report_bundle, require_same_study
+from fhir_mapping.context import ModelFacts, ReportContext, WriteForm, model_facts
+from fhir_mapping.errors import MappingError
+from fhir_mapping.identity import report_identity
+from fhir_mapping.outcome import operation_outcome, outcome
+from fhir_mapping.study import (
+    PatientRef,
+    SeriesRef,
+    StudyRef,
+    StudyRefs,
+    content_key,
+    endpoint_references,
+    patient_ref,
+    study_ref,
+    study_refs,
+)
+from fhir_mapping.validation import warm_up
+
+__all__ = [
+    "ArchiveAddresses",
+    "MappingError",
+    "ModelFacts",
+    "PatientRef",
+    "ReportContext",
+    "SeriesRef",
+    "StudyRef",
+    "StudyRefs",
+    "WriteForm",
+    "content_key",
+    "endpoint_references",
+    "model_facts",
+    "operation_outcome",
+    "outcome",
+    "patient_ref",
+    "report_bundle",
+    "report_identity",
+    "require_same_study",
+    "study_ref",
+    "study_refs",
+    "warm_up",
+]

@@ -1,0 +1,122 @@
+"""Analysis + StudyRef -> one transaction Bundle: all of a result, or nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from fhir_mapping.context import ReportContext, Resource, WriteForm
+from fhir_mapping.device import device
+from fhir_mapping.errors import Contradiction, NotOurs
+from fhir_mapping.identity import (
+    Identity,
+    device_identity,
+    observation_identity,
+    provenance_identity,
+    report_identity,
+)
+from fhir_mapping.observation import observation
+from fhir_mapping.provenance import provenance
+from fhir_mapping.report import report
+from fhir_mapping.study import StudyRef
+from fhir_mapping.validation import require_valid
+from inference.analysis import Analysis, ModelResult, Outcome, StudyIdentity
+
+Named = tuple[Identity, Resource]
+
+
+def report_bundle(analysis: Analysis, ref: StudyRef, context: ReportContext) -> Resource | None:
+    """Return the transaction that writes an analysis; ``None`` when no model answered.
+
+    Only what was computed is written: a result `NOT_ANALYSED` makes no resource, and a study
+    without any other result makes no report. The Bundle is plain JSON and validated.
+    Entries stand in the order Device, Observation, DiagnosticReport, Provenance, so that a server
+    that takes them one by one never sees a report before its results.
+
+    Raises `Contradiction` (another study; the same result twice), `NotOurs` (another patient),
+    `InvalidResource`.
+    """
+    require_same_study(analysis.identity, ref)
+    results = tuple(r for r in analysis.results if r.outcome is not Outcome.NOT_ANALYSED)
+    if not results:
+        return None
+    named = [
+        item for item in _resources(analysis, results, ref, context) if _written(item, context)
+    ]
+    bundle: Resource = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [_entry(identity, resource, context.form) for identity, resource in named],
+    }
+    require_unique(bundle)
+    require_valid(bundle)
+    return bundle
+
+
+def require_same_study(identity: StudyIdentity, ref: StudyRef) -> None:
+    """Refuse to write about another study or patient than the one that was asked for.
+
+    Raises `Contradiction` when the study UID or a stated accession number differs, `NotOurs` when
+    the images state a PatientID that is none of the patient's identifiers. What either side does
+    not state cannot be compared.
+    """
+    if identity.study_uid != ref.study_uid:
+        raise Contradiction("The images belong to another study.")
+    patient_id = identity.patient_id.strip()
+    if patient_id and ref.patient_identifiers and patient_id not in ref.patient_identifiers:
+        raise NotOurs("The images' patient is not the patient of the chart.")
+    accession = identity.accession_number.strip()
+    if accession and ref.accession_number and accession != ref.accession_number.strip():
+        raise Contradiction("The images state another accession number than the study.")
+
+
+def require_unique(bundle: Resource) -> None:
+    """Refuse a Bundle in which two entries are one resource: servers fail or drop one of them."""
+    entries = bundle["entry"]
+    for key in _keys(entries if isinstance(entries, list) else []):
+        if len(set(key)) != len(key):
+            raise Contradiction("Two results would be written as the same resource.")
+
+
+def _keys(entries: Iterable[Resource]) -> tuple[list[str], list[str]]:
+    requests = [entry["request"] for entry in entries]
+    urls = [str(request["url"]) for request in requests if isinstance(request, dict)]
+    return [str(entry["fullUrl"]) for entry in entries], urls
+
+
+def _written(item: Named, context: ReportContext) -> bool:
+    return item[1]["resourceType"] in context.resource_types
+
+
+def _resources(
+    analysis: Analysis, results: tuple[ModelResult, ...], ref: StudyRef, context: ReportContext
+) -> Iterator[Named]:
+    tenant, root = context.tenant, context.identifier_root
+    devices = {device_identity(result, root): result for result in results}
+    for identity, result in devices.items():
+        yield identity, device(result, context)
+    observed = [
+        (observation_identity(tenant, ref.study_uid, result, root), result) for result in results
+    ]
+    for identity, result in observed:
+        yield identity, observation(result, analysis, ref, context)
+    about = report_identity(tenant, ref.study_uid, root)
+    yield about, report(analysis, results, ref, context)
+    own = provenance_identity(about, analysis.instance_digest, tuple(devices), root)
+    written = "Observation" in context.resource_types
+    targets = [about.urn, *(identity.urn for identity, _ in observed if written)]
+    yield own, provenance(analysis, results, ref, context, own=own, targets=targets)
+
+
+def _entry(identity: Identity, resource: Resource, form: WriteForm) -> Resource:
+    kind = resource["resourceType"]
+    if form is WriteForm.CLIENT_ASSIGNED_IDS:
+        resource = {"resourceType": kind, "id": identity.uuid, **resource}
+        url = f"{kind}/{identity.uuid}"
+    else:
+        parameter = "_tag" if kind == "Provenance" else "identifier"
+        url = f"{kind}?{parameter}={identity.token}"
+    return {
+        "fullUrl": identity.urn,
+        "resource": resource,
+        "request": {"method": "PUT", "url": url},
+    }

@@ -1,0 +1,134 @@
+"""What a report needs beside the analysis: who writes, when, where to, and under which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from fhir_mapping.codes import AI_ASSERTED, BODY_SITES, REPORT_CODES, TEST_DATA, Code
+from fhir_mapping.errors import Malformed
+from fhir_mapping.identity import IDENTIFIER_ROOT
+from models.manifest import Manifest
+
+Resource = dict[str, object]
+"""A FHIR resource as plain JSON."""
+
+
+class WriteForm(StrEnum):
+    """How the transaction names what it writes; servers refuse one or the other.
+
+    Both may be repeated without making a second resource.
+    """
+
+    CONDITIONAL_UPDATE = "conditional-update"
+    """``PUT Type?identifier=system|value``: the server chooses the id (R4 http, 3.1.0.4.3)."""
+
+    CLIENT_ASSIGNED_IDS = "client-assigned-ids"
+    """``PUT Type/uuid``: we choose the id (needs ``updateCreate``)."""
+
+
+WRITABLE = frozenset({"DiagnosticReport", "Observation", "Device", "Provenance"})
+"""All that is ever written. Patient, Organization, ImagingStudy are only referred to."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model's manifest says that a result does not repeat."""
+
+    developer: str = ""
+    intended_use: str = ""
+    limits: tuple[str, ...] = ()
+    research: bool = True
+    report_code: Code | None = None
+    body_site: Code | None = None
+    card_url: str | None = None
+
+
+def model_facts(manifest: Manifest, card_url: str | None = None) -> ModelFacts:
+    """Take from a manifest what a report says of the model."""
+    parts = manifest.applies_to.body_parts
+    kinds = ((m, p) for m in manifest.applies_to.modalities for p in parts)
+    return ModelFacts(
+        developer=manifest.developer,
+        intended_use=manifest.intended_use,
+        limits=manifest.limits,
+        research=manifest.stage == "research",
+        report_code=next((REPORT_CODES[kind] for kind in kinds if kind in REPORT_CODES), None),
+        body_site=next((BODY_SITES[part] for part in parts if part in BODY_SITES), None),
+        card_url=card_url,
+    )
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """Everything about a report that is not in the analysis.
+
+    `tenant` names the site (part of every identifier). `explanation_url` is the stable page that
+    shows why; it is written into charts, so it must hold no secret: an http(s) address without
+    userinfo and query. `recorded` is when this version is made, with its zone; the caller has the
+    clock. `organisation` runs the algorithm (``performer``; never a Device).
+    `label_ai` sets ``meta.security`` AIAST, which is younger than FHIR 4.0.1 and may be refused.
+    `resource_types` is what the server lets us write; the rest is left out.
+
+    Raises `Malformed` for a naive `recorded`, an address with a secret, or an unknown type.
+    """
+
+    tenant: str
+    explanation_url: str
+    recorded: datetime
+    organisation: str = ""
+    organisation_reference: str | None = None
+    software_version: str = ""
+    models: Mapping[str, ModelFacts] = field(default_factory=dict)
+    label_ai: bool = True
+    demo: bool = False
+    attach_explanation: bool = True
+    form: WriteForm = WriteForm.CONDITIONAL_UPDATE
+    resource_types: frozenset[str] = WRITABLE
+    identifier_root: str = IDENTIFIER_ROOT
+
+    def __post_init__(self) -> None:
+        if self.recorded.utcoffset() is None:
+            raise Malformed("The time of a report has no zone.")
+        parts = urlsplit(self.explanation_url)
+        secret = "@" in parts.netloc or parts.query or parts.fragment
+        if parts.scheme not in ("http", "https") or not parts.hostname or secret:
+            raise Malformed("The explanation's address must be http(s) and hold no secret.")
+        if "DiagnosticReport" not in self.resource_types or self.resource_types - WRITABLE:
+            raise Malformed("The resource types to write are not those of a report.")
+
+    @property
+    def instant(self) -> str:
+        """`recorded` as a FHIR ``instant`` (milliseconds and zone)."""
+        return self.recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def facts(self, model_id: str) -> ModelFacts:
+        """Return what is known of a model; nothing is assumed of an unknown one."""
+        return self.models.get(model_id, ModelFacts())
+
+    def meta(self, *, ai: bool) -> Resource:
+        """Return ``{"meta": …}`` with the labels that apply, or nothing.
+
+        `ai` says that the resource's content is the algorithm's own statement.
+        """
+        labels = [AI_ASSERTED] * (ai and self.label_ai) + [TEST_DATA] * self.demo
+        if not labels:
+            return {}
+        meta: Resource = {"security": [label.coding() for label in labels]}
+        if self.demo:
+            meta["tag"] = [TEST_DATA.coding()]
+        return {"meta": meta}
+
+    def performer(self) -> Resource:
+        """Return ``{"performer": […]}`` for the organisation, or nothing."""
+        if not self.organisation and self.organisation_reference is None:
+            return {}
+        who: Resource = {"type": "Organization"}
+        if self.organisation_reference is not None:
+            who["reference"] = self.organisation_reference
+        if self.organisation:
+            who["display"] = self.organisation
+        return {"performer": [who]}

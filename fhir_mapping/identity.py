@@ -1,0 +1,97 @@
+"""Identifiers made from content: the same input names the same resource, on every run.
+
+=================  ================================================================
+resource           is named by
+=================  ================================================================
+DiagnosticReport   tenant, study: one living report for each study
+Observation        tenant, study, series, model id, model version, model file
+Device             model id, model version, model file (SHA-256)
+Provenance         the report, the images read (instance digest), the models
+=================  ================================================================
+
+Neither the finding nor the instance digest names a report or an Observation. So when a study has
+grown, or a second run ends otherwise, the new result is a new *version* of the same resource and
+the chart never shows two that disagree; what was read is kept inside, as a second identifier of
+the report. A new model version makes its own Observations and its own Device, since everything
+that a withdrawn version said must still be found by its Device.
+
+Values are digests: a search by identifier puts no UID into a server's log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+
+from inference.analysis import ModelResult
+
+IDENTIFIER_ROOT = "urn:scanhook"
+"""Default root of the identifier systems (``urn:scanhook:report``); configurable for a site."""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, IDENTIFIER_ROOT)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A business identifier (FHIR ``Identifier``) and the UUID that follows from it."""
+
+    system: str
+    value: str
+
+    @property
+    def uuid(self) -> str:
+        """The UUIDv5 of system and value: the resource's id where the client may choose it."""
+        return str(uuid.uuid5(_NAMESPACE, f"{self.system}|{self.value}"))
+
+    @property
+    def urn(self) -> str:
+        """``urn:uuid:…``: the resource's fullUrl, by which a Bundle's entries refer to it."""
+        return f"urn:uuid:{self.uuid}"
+
+    @property
+    def token(self) -> str:
+        """``system|value``: the value of a token search parameter."""
+        return f"{self.system}|{self.value}"
+
+    def identifier(self) -> dict[str, object]:
+        """Return the FHIR ``Identifier``."""
+        return {"system": self.system, "value": self.value}
+
+
+def digest(*parts: str) -> str:
+    """Return the SHA-256 (hex) of the parts; unambiguous, whatever they contain."""
+    return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
+
+
+def report_identity(tenant: str, study_uid: str, root: str = IDENTIFIER_ROOT) -> Identity:
+    """Name the report of a study. `tenant` keeps two sites on one server apart."""
+    return Identity(f"{root}:report", digest(tenant, study_uid))
+
+
+def observation_identity(
+    tenant: str, study_uid: str, result: ModelResult, root: str = IDENTIFIER_ROOT
+) -> Identity:
+    """Name what one model (its very file) says of one series."""
+    model = (result.model_id, result.model_version, result.model_sha256)
+    return Identity(f"{root}:observation", digest(tenant, study_uid, result.series_uid, *model))
+
+
+def device_identity(result: ModelResult, root: str = IDENTIFIER_ROOT) -> Identity:
+    """Name a model file: other weights are another Device."""
+    value = digest(result.model_id, result.model_version, result.model_sha256)
+    return Identity(f"{root}:device", value)
+
+
+def provenance_identity(
+    report: Identity, instance_digest: str, devices: tuple[Identity, ...], root: str
+) -> Identity:
+    """Name the making of one version of a report: these images, these models."""
+    models = sorted(device.value for device in devices)
+    return Identity(f"{root}:provenance", digest(report.token, instance_digest, *models))
+
+
+def images_identity(instance_digest: str, root: str = IDENTIFIER_ROOT) -> Identity:
+    """Name the set of images that was read, so that a reader can see that a study has grown."""
+    return Identity(f"{root}:images", instance_digest)

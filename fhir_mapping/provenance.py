@@ -1,0 +1,65 @@
+"""Who made a report, when, and from what -> Provenance (R4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fhir_mapping.codes import AI_ASSERTED, ASSEMBLER, AUTHOR, CREATE
+from fhir_mapping.context import ReportContext, Resource
+from fhir_mapping.device import device_name
+from fhir_mapping.identity import Identity, device_identity, images_identity
+from fhir_mapping.references import imaging_study
+from fhir_mapping.study import StudyRef
+from fhir_mapping.text import plain
+from inference.analysis import Analysis, ModelResult
+
+
+def provenance(
+    analysis: Analysis,
+    results: Sequence[ModelResult],
+    ref: StudyRef,
+    context: ReportContext,
+    *,
+    own: Identity,
+    targets: Sequence[str],
+) -> Resource:
+    """Return how `targets` (fullUrls) came to be.
+
+    Provenance has no ``identifier``, so its own (`own`) is a ``meta.tag``: servers can find it by
+    ``_tag``, and a repeated write does not add a second one.
+    """
+    meta = context.meta(ai=False).get("meta", {})
+    tags = meta.get("tag", []) if isinstance(meta, dict) else []
+    labels = meta if isinstance(meta, dict) else {}
+    return {
+        "resourceType": "Provenance",
+        "meta": {**labels, "tag": [*tags, {"system": own.system, "code": own.value}]},
+        "target": [{"reference": target} for target in targets],
+        "recorded": context.instant,
+        "reason": [AI_ASSERTED.concept() if context.label_ai else {"text": AI_ASSERTED.display}],
+        "activity": CREATE.concept(),
+        "agent": [*_authors(results, context), *_assembler(context)],
+        "entity": [{"role": "source", "what": _images(analysis, ref, context)}],
+    }
+
+
+def _authors(results: Sequence[ModelResult], context: ReportContext) -> list[Resource]:
+    written = "Device" in context.resource_types
+    authors: dict[str, Resource] = {}
+    for result in results:
+        urn = device_identity(result, context.identifier_root).urn
+        named: Resource = {"type": "Device", "display": device_name(result)}
+        who = {"reference": urn, **named} if written else named
+        authors[urn] = {"type": AUTHOR.concept(), "who": who}
+    return list(authors.values())
+
+
+def _assembler(context: ReportContext) -> list[Resource]:
+    program = plain(f"scanhook {context.software_version}", 100)
+    return [{"type": ASSEMBLER.concept(), "who": {"type": "Device", "display": program}}]
+
+
+def _images(analysis: Analysis, ref: StudyRef, context: ReportContext) -> Resource:
+    """Refer to the study, or, where its id is not known, to the very images by their digest."""
+    images = images_identity(analysis.instance_digest, context.identifier_root)
+    return {**imaging_study(ref), "display": f"Images read: {images.value}"}

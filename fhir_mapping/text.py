@@ -1,0 +1,29 @@
+"""Text that is safe to keep: what a FHIR ``string`` and XHTML may hold, and nothing that hides."""
+
+from __future__ import annotations
+
+import unicodedata
+from html import escape
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories that are dropped: controls, direction marks, surrogates, unassigned."""
+
+
+def plain(text: str, limit: int = 500) -> str:
+    """Return `text` on one line without control, direction or unassigned characters.
+
+    Blanks are joined. Longer text is cut at `limit` characters and ends in an ellipsis.
+    """
+    head = text[: 8 * limit]
+    visible = "".join(" " if c.isspace() else c for c in head if c.isspace() or _visible(c))
+    joined = " ".join(visible.split())
+    return joined if len(joined) <= limit else joined[: limit - 1].rstrip() + "…"
+
+
+def _visible(character: str) -> bool:
+    return unicodedata.category(character) not in _HIDDEN
+
+
+def markup(text: str, limit: int = 500) -> str:
+    """Return `text` for use in XHTML, in an element or a quoted attribute."""
+    return escape(plain(text, limit), quote=True)
