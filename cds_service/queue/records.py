@@ -1,0 +1,281 @@
+"""The study records in Redis, written by compare-and-set through one Lua script.
+
+Keys: ``cds:study:<id>`` (the record), ``cds:open`` (ids of open records, scored by the time at
+which a reconciler should look at them), ``cds:ended`` and ``cds:failed`` (ids by time of ending),
+``cds:counts`` (what went wrong how often). All times are Redis TIME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from redis import Redis
+
+from cds_service.queue.errors import StaleRecord, TamperedPayload, redis_reached
+from cds_service.queue.payload import Sealer
+from cds_service.queue.state import (
+    State,
+    StudyRecord,
+    check_step,
+    from_fields,
+    signed_text,
+    to_fields,
+)
+
+OPEN, ENDED, FAILED, COUNTS = "cds:open", "cds:ended", "cds:failed", "cds:counts"
+RECORD = "cds:study:{}"
+
+LOOK_AGAIN_S = 30.0
+"""An open record is looked at after so long without news."""
+
+FIRST_LOOK_S = 5.0
+"""The same for a new record, whose sender may have died before the job was queued."""
+
+KEEP_S = 30 * 86_400
+"""How long an ended record answers for its study."""
+
+TRIES = 20
+"""Compare-and-set is repeated so often when only bystanders (a priority) got in between."""
+
+# KEYS record open ended failed
+# ARGV expected-revision id "open"|"ended"|"failed" look-again-ms not-before keep-s field value ...
+# not-before: ms from now, or minus a Redis time in ms that stays
+_WRITE = """
+local stored = redis.call('HGET', KEYS[1], 'revision')
+if (stored or '0') ~= ARGV[1] then return {-1, 0, 0, 0} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local revision = (tonumber(ARGV[1]) or 0) + 1
+local created = tonumber(redis.call('HGET', KEYS[1], 'created_ms') or now) or now
+local start = tonumber(ARGV[5])
+if start > 0 then start = now + start else start = -start end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('HSET', KEYS[1], 'revision', string.format('%.0f', revision),
+  'created_ms', string.format('%.0f', created), 'updated_ms', string.format('%.0f', now),
+  'not_before_ms', string.format('%.0f', start))
+redis.call('ZREM', KEYS[4], ARGV[2])
+if ARGV[3] == 'open' then
+  redis.call('ZREM', KEYS[3], ARGV[2])
+  redis.call('ZADD', KEYS[2], math.max(now + tonumber(ARGV[4]), start), ARGV[2])
+else
+  local old = now - tonumber(ARGV[6]) * 1000
+  redis.call('EXPIRE', KEYS[1], ARGV[6])
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  redis.call('ZADD', KEYS[3], now, ARGV[2])
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', old)
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', old)
+  if ARGV[3] == 'failed' then redis.call('ZADD', KEYS[4], now, ARGV[2]) end
+end
+return {revision, created, now, start}
+"""
+
+
+class StudyRecords:
+    """Reads and writes study records.
+
+    Every record carries a MAC: one that somebody else wrote into Redis is counted and treated as
+    absent, so that nobody can put a result onto a card from there.
+
+    Args:
+        connection: of the web or of the worker; its patience is the caller's choice.
+        sealer: signs and checks.
+        keep_s: how long ended records stay.
+    """
+
+    def __init__(self, connection: Redis, sealer: Sealer, keep_s: int = KEEP_S) -> None:
+        self._redis = connection
+        self._sealer = sealer
+        self._keep_s = keep_s
+        self._script = connection.register_script(_WRITE)
+
+    def get(self, study: str) -> StudyRecord | None:
+        """The record of a study, or None. Raises QueueUnavailable."""
+        return self.get_many([study])[0]
+
+    def get_many(self, studies: Sequence[str]) -> list[StudyRecord | None]:
+        """The records of several studies in one round trip, None for each that is not there."""
+        with redis_reached(), self._redis.pipeline(transaction=False) as pipeline:
+            for study in studies:
+                pipeline.hgetall(RECORD.format(study))
+            rows = pipeline.execute()
+        return [self._decode(study, row) for study, row in zip(studies, rows, strict=True)]
+
+    def create_or_get(self, record: StudyRecord) -> tuple[StudyRecord, bool]:
+        """Write a first record unless there is one; says whether it was written.
+
+        A record there whose MAC does not hold is replaced.
+        """
+        for _ in range(TRIES):
+            written = self._write(record, FIRST_LOOK_S)
+            if written is not None:
+                return written, True
+            there = self.get(record.id)
+            if there is not None:
+                return there, False
+            record = replace(record, revision=self._discard_foreign(record.id))
+        raise StaleRecord("the record of a study keeps changing")
+
+    def advance(self, record: StudyRecord, state: State | str, **changes: Any) -> StudyRecord:
+        """Take one step of the table, if this attempt still owns the study.
+
+        Raises:
+            IllegalTransition: the table does not have the step.
+            StaleRecord: another attempt or newer content has taken over.
+            QueueUnavailable: Redis did not answer; the step may have been taken or not.
+        """
+        after = State(state)
+        return self._change(record, {**changes, "state": after}, step=after)
+
+    def begin(self, record: StudyRecord, worker: str) -> StudyRecord:
+        """Start an attempt: back to received, one attempt more. Older attempts are stale now."""
+        changes = {"state": State.RECEIVED, "attempts": record.attempts + 1, "worker": worker}
+        return self._change(record, changes)
+
+    def postpone(self, record: StudyRecord, delay_s: float, error_kind: str) -> StudyRecord:
+        """Leave the study to a later attempt; the reconciler queues it when the time has come."""
+        changes = {"state": State.RECEIVED, "error_kind": error_kind}
+        return self._change(record, changes, not_before_s=max(delay_s, 0.001), look_s=0)
+
+    def fail(self, record: StudyRecord, error_kind: str) -> StudyRecord:
+        """End the study as failed."""
+        return self.advance(record, State.FAILED, error_kind=error_kind)
+
+    def restart(self, record: StudyRecord, **changes: Any) -> StudyRecord:
+        """Begin anew, with the attempts counted from 0; the previous summary stays for now.
+
+        Raises:
+            StaleRecord: somebody else changed the record first.
+        """
+        fresh = {"state": State.RECEIVED, "attempts": 0, "error_kind": "", "outcome": ""}
+        return self._exact(replace(record, **{**fresh, **changes}))
+
+    def claim(self, record: StudyRecord) -> StudyRecord:
+        """Win the right to queue this record's job again; StaleRecord for all but one."""
+        return self._exact(record)
+
+    def reprioritise(self, record: StudyRecord, priority: Any) -> StudyRecord:
+        """Note another priority; it does not disturb a running attempt."""
+        return self._change(record, {"priority": priority}, look_s=0, not_before_s=None)
+
+    def open_records(self, due_only: bool = True, limit: int = 1000) -> list[str]:
+        """Ids of open records, those first that wait longest to be looked at."""
+        with redis_reached():
+            latest = self.now_ms() if due_only else "+inf"
+            ids = self._redis.zrangebyscore(OPEN, "-inf", latest, start=0, num=limit)
+        return [_text(each) for each in ids]
+
+    def look_again(self, study: str, delay_s: float = LOOK_AGAIN_S) -> None:
+        """Note when to look at an open record next; nothing if it has ended."""
+        with redis_reached():
+            self._redis.zadd(OPEN, {study: self.now_ms() + int(delay_s * 1000)}, xx=True)
+
+    def forget(self, study: str) -> None:
+        """Drop an id from the index of open records."""
+        with redis_reached():
+            self._redis.zrem(OPEN, study)
+
+    def listed(self, index: str, limit: int = 1000) -> list[str]:
+        """Ids in an index, newest first."""
+        with redis_reached():
+            return [_text(each) for each in self._redis.zrevrange(index, 0, limit - 1)]
+
+    def now_ms(self) -> int:
+        """Redis TIME."""
+        with redis_reached():
+            seconds, microseconds = self._redis.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    def count(self, what: str) -> None:
+        """Add one to a counter."""
+        with redis_reached():
+            self._redis.hincrby(COUNTS, what, 1)
+
+    def counts(self) -> dict[str, int]:
+        """What went wrong how often, since the Redis data began."""
+        with redis_reached():
+            return {_text(k): int(v) for k, v in self._redis.hgetall(COUNTS).items()}
+
+    def _change(
+        self,
+        record: StudyRecord,
+        changes: Mapping[str, Any],
+        step: State | None = None,
+        not_before_s: float | None = 0,
+        look_s: float = LOOK_AGAIN_S,
+    ) -> StudyRecord:
+        """Compare-and-set that lets bystanders pass: only another attempt makes it stale.
+
+        With `not_before_s` None a wait that is under way goes on.
+        """
+        current = record
+        for _ in range(TRIES):
+            if step is not None:
+                check_step(current.state, step)
+            written = self._write(replace(current, **changes), look_s, not_before_s)
+            if written is not None:
+                return written
+            there = self.get(record.id)
+            if there is None or not there.same_attempt(record) or there.ended:
+                break
+            current = there
+        raise StaleRecord("a newer attempt has taken this study over")
+
+    def _exact(self, record: StudyRecord) -> StudyRecord:
+        written = self._write(record, FIRST_LOOK_S)
+        if written is None:
+            raise StaleRecord("the record of this study has changed")
+        return written
+
+    def _write(
+        self, record: StudyRecord, look_s: float, not_before_s: float | None = 0
+    ) -> StudyRecord | None:
+        """One call of the script; None when the revision in Redis is another one."""
+        texts = to_fields(record)
+        texts["mac"] = self._sealer.sign(signed_text(texts))
+        index = "failed" if record.state is State.FAILED else "ended" if record.ended else "open"
+        start = -record.not_before_ms if not_before_s is None else int(not_before_s * 1000)
+        with redis_reached():
+            answer = self._script(
+                keys=[RECORD.format(record.id), OPEN, ENDED, FAILED],
+                args=[
+                    *(record.revision, record.id, index),
+                    *(int(look_s * 1000), start, self._keep_s),
+                    *(part for pair in texts.items() for part in pair),
+                ],
+            )
+        revision, created_ms, updated_ms, not_before_ms = (int(each) for each in answer)
+        if revision < 0:
+            return None
+        return replace(
+            record,
+            revision=revision,
+            not_before_ms=not_before_ms,
+            created_ms=created_ms,
+            updated_ms=updated_ms,
+        )
+
+    def _decode(self, study: str, row: Mapping[bytes, bytes]) -> StudyRecord | None:
+        if not row:
+            return None
+        try:
+            texts = {key.decode(): value.decode() for key, value in row.items()}
+            mac = texts.pop("mac", "")
+            if texts.get("id") != study or not self._sealer.verify(signed_text(texts), mac):
+                raise TamperedPayload("a study record in Redis does not carry our seal")
+            return from_fields(texts)
+        except (TamperedPayload, UnicodeDecodeError):
+            self.count("tampered")
+            return None
+
+    def _discard_foreign(self, study: str) -> int:
+        """Remove a record whose MAC does not hold; the revision to expect afterwards is 0."""
+        with redis_reached():
+            self._redis.delete(RECORD.format(study))
+        return 0
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
