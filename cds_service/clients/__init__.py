@@ -1,0 +1,1 @@
+"""The only code of scanhook that opens an outgoing HTTP connection."""

@@ -1,0 +1,250 @@
+"""An archive through DICOMweb (PS3.18): what it holds, and whole series or an error."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from cds_service.clients import dicomjson as dj
+from cds_service.clients.credentials import NoCredential
+from cds_service.clients.errors import BadAnswer, NotFound, Rejected
+from cds_service.clients.facts import (
+    SERIES_FIELDS,
+    STUDY_FIELDS,
+    SeriesFacts,
+    StudyFacts,
+    series_facts,
+    study_facts,
+)
+from cds_service.clients.http import Answer, Credential, HttpClient, Request
+from cds_service.clients.policy import MIB, Deadline, HttpPolicy, RetrievalPolicy
+from cds_service.clients.quirks import QUIRKS, Quirk
+from cds_service.clients.retrieval import Retrieval
+from cds_service.security.egress import Allowance
+
+_DICOM_JSON = "application/dicom+json"
+_PAGE_CAP = 200
+
+
+class Archive:
+    """One DICOMweb archive below one configured base; safe to use from several threads.
+
+    Args:
+        allowance: the base, e.g. ``https://pacs.example.org/dicom-web``.
+        credential: what the archive asks of us, sent to it alone.
+        policy: bounds of queries.
+        retrieval: bounds of fetching a series.
+        quirk: how this archive differs; what it refuses is learned while asking.
+        client: replaces the client that would be built from the arguments above.
+    """
+
+    def __init__(
+        self,
+        allowance: Allowance,
+        *,
+        credential: Credential | None = None,
+        policy: HttpPolicy | None = None,
+        retrieval: RetrievalPolicy | None = None,
+        quirk: Quirk = QUIRKS["standard"],
+        client: HttpClient | None = None,
+    ) -> None:
+        self.retrieval = retrieval or RetrievalPolicy()
+        self.policy = policy or HttpPolicy(bytes_cap=32 * MIB)
+        self._client = client or HttpClient(
+            allowance,
+            credential=credential or NoCredential(),
+            policy=self.policy,
+            connections=max(8, self.retrieval.requests_in_flight),
+        )
+        self._quirk = quirk
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What people call the archive."""
+        return self._client.peer
+
+    @property
+    def quirk(self) -> Quirk:
+        """How the archive differs, as far as known by now."""
+        return self._quirk
+
+    @property
+    def client(self) -> HttpClient:
+        """The HTTP client below."""
+        return self._client
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def ping(self, policy: HttpPolicy | None = None) -> None:
+        """Ask for at most one study.
+
+        Raises:
+            UpstreamError: the archive does not answer, or not as an archive would.
+        """
+        deadline = self._client.deadline(policy or self.policy)
+        self._page("studies", "limit=1", policy or self.policy, deadline)
+
+    def find_study(
+        self, *, accession: str | None = None, study_uid: str | None = None
+    ) -> tuple[StudyFacts, ...]:
+        """The studies with this accession number or UID; several may share an accession number.
+
+        What matches is checked again here: some archives answer with everything to a key that they
+        do not know.
+
+        Raises:
+            ValueError: neither is given, or the UID is none.
+            UpstreamError: see `cds_service.clients.errors`.
+        """
+        query = []
+        if study_uid is not None:
+            query.append(f"StudyInstanceUID={_checked(study_uid)}")
+        if accession is not None:
+            query.append(f"AccessionNumber={_literal(accession)}")
+        if not query:
+            raise ValueError("A study is found by its accession number or its UID.")
+        found = self._query("studies", "&".join(query), STUDY_FIELDS)
+        facts = (study_facts(data_set) for data_set in found)
+        return tuple(
+            fact
+            for fact in facts
+            if fact is not None
+            and study_uid in (None, fact.study_uid)
+            and accession in (None, fact.accession_number)
+        )
+
+    def series(self, study_uid: str) -> tuple[SeriesFacts, ...]:
+        """The series of a study; nothing if the archive does not know the study.
+
+        What the archive leaves out of the list is looked up in one instance of the series.
+
+        Raises:
+            UpstreamError: see `cds_service.clients.errors`.
+        """
+        found = self._query(f"studies/{_checked(study_uid)}/series", "", SERIES_FIELDS)
+        facts = (series_facts(data_set, study_uid) for data_set in found)
+        unique = {fact.series_uid: fact for fact in facts if fact is not None}
+        return tuple(self._completed(fact) for fact in unique.values())
+
+    def instances(
+        self, study_uid: str, series_uid: str, deadline: Deadline | None = None
+    ) -> tuple[str, ...]:
+        """The SOP Instance UIDs that the archive lists for a series.
+
+        Raises:
+            UpstreamError: see `cds_service.clients.errors`; BadAnswer if an entry has no UID.
+        """
+        path = f"studies/{_checked(study_uid)}/series/{_checked(series_uid)}/instances"
+        listed = []
+        for data_set in self._query(path, "", "", deadline):
+            found = dj.uid(data_set, "00080018")
+            if found is None:
+                raise BadAnswer(f"{self.name} lists an instance without its UID.")
+            listed.append(found)
+        return tuple(dict.fromkeys(listed))
+
+    def metadata(self, study_uid: str, series_uid: str) -> tuple[dj.Element, ...]:
+        """The headers of a series in the DICOM JSON model, without bulk data.
+
+        Raises:
+            UpstreamError: see `cds_service.clients.errors`.
+        """
+        path = f"studies/{_checked(study_uid)}/series/{_checked(series_uid)}/metadata"
+        policy = replace(self.policy, bytes_cap=8 * self.policy.bytes_cap)
+        return self._page(path, "", policy, self._client.deadline(policy))[0]
+
+    def retrieve(self, study_uid: str, series_uid: str) -> Iterator[bytes]:
+        """Every instance of a series as a Part 10 file, each when its last byte has arrived.
+
+        The order is that of arrival. What was yielded is whole, is of this series, and comes once;
+        when the iterator ends without an error, it was everything that the archive lists.
+
+        Raises:
+            UpstreamError: while iterating; what was yielded before must then be thrown away.
+        """
+        yield from Retrieval(self, _checked(study_uid), _checked(series_uid)).run()
+
+    def remember(self, accept: str) -> None:
+        """From now on ask for instances with `accept` first."""
+        with self._lock:
+            others = tuple(a for a in self._quirk.accepts if a != accept)
+            self._quirk = replace(self._quirk, accepts=(accept, *others))
+
+    def _completed(self, facts: SeriesFacts) -> SeriesFacts:
+        """Fill in what the list left out, if one instance's header says it."""
+        if facts.modality and facts.instances is not None and facts.body_part:
+            return facts
+        path = f"studies/{facts.study_uid}/series/{facts.series_uid}/instances"
+        try:
+            found = self._query(path, "", SERIES_FIELDS)
+            first = series_facts(found[0], facts.study_uid) if found else None
+            if (first is None or not first.modality) and found and self._quirk.series_metadata:
+                first = self._first_header(facts, found[0])
+        except (NotFound, Rejected, BadAnswer):
+            return facts
+        filled = {} if first is None else {k: v for k, v in vars(first).items() if v is not None}
+        known = {k: v for k, v in vars(facts).items() if v is not None}
+        counted = {} if facts.instances is not None else {"instances": len(found)}
+        return SeriesFacts(**{**filled, **counted, **known})
+
+    def _first_header(self, facts: SeriesFacts, data_set: dj.Element) -> SeriesFacts | None:
+        sop = dj.uid(data_set, "00080018")
+        path = f"studies/{facts.study_uid}/series/{facts.series_uid}/instances/{sop}/metadata"
+        found = self._page(path, "", self.policy, self._client.deadline())[0] if sop else ()
+        return series_facts(found[0], facts.study_uid) if found else None
+
+    def _query(
+        self, path: str, query: str, fields: str, deadline: Deadline | None = None
+    ) -> tuple[dj.Element, ...]:
+        """All pages of a query (PS3.18 8.3.4): by `limit` if so configured, or on Warning 299."""
+        deadline = deadline or self._client.deadline(self.policy)
+        if fields and self._quirk.includefields:
+            query = "&".join(filter(None, (query, f"includefield={fields}")))
+        collected: list[dj.Element] = []
+        size = self._quirk.page_size
+        for _ in range(_PAGE_CAP):
+            paging = f"limit={size}&offset={len(collected)}" if size else ""
+            if not size and collected:
+                paging = f"offset={len(collected)}"
+            asked = "&".join(filter(None, (query, paging)))
+            page, more = self._page(path, asked, self.policy, deadline)
+            if collected and page and page[0] == collected[0]:
+                raise BadAnswer(f"{self.name} sends the same page again and again.")
+            collected += page
+            if not page or not (more or (size and len(page) >= size)):
+                return tuple(collected)
+        raise BadAnswer(f"The list of {self.name} does not end.")
+
+    def _page(
+        self, path: str, query: str, policy: HttpPolicy, deadline: Deadline
+    ) -> tuple[tuple[dj.Element, ...], bool]:
+        """One page, and whether the archive says that there is more."""
+        request = Request("GET", path, query, {"Accept": _DICOM_JSON})
+        answer = self._client.send(request, policy, deadline)
+        more = answer.headers.get("warning", "").lstrip().startswith("299")
+        return self._data_sets(answer), more
+
+    def _data_sets(self, answer: Answer) -> tuple[dj.Element, ...]:
+        if answer.status == 204 or not answer.body:
+            return ()
+        found: Any = answer.json(self.name, _DICOM_JSON)
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            raise BadAnswer(f"{self.name} answered with something else than a list.")
+        return tuple(found)
+
+
+def _checked(uid: str) -> str:
+    if not dj.is_uid(uid):
+        raise ValueError("Not a DICOM UID.")
+    return uid
+
+
+def _literal(value: str) -> str:
+    """A query value whose wildcards stay literal for archives that do not decode them."""
+    return quote(value, safe="*,/")
