@@ -69,7 +69,9 @@ class Steps:
     """Keeps the explanation and writes the resources; both idempotent."""
 
 
-def analyse_study(ref: StudyRef, steps: Steps, progress: Progress) -> tuple[Analysis, Written | None]:
+def analyse_study(
+    ref: StudyRef, steps: Steps, progress: Progress
+) -> tuple[Analysis, Written | None]:
     """Take one study from the archive to the record.
 
     Nothing is kept or written unless a model ran on a complete study of the right patient.
