@@ -21,42 +21,57 @@ from inference.analysis import (
     Outcome,
     Reason,
 )
+from models.manifest import Manifest
 
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class CalibrationNotes(_Frozen):
-    """How a model's scores became probabilities, and how well they fit what was true.
+    """How scores became probabilities; `ece` is what calibration error (0 to 1) remains on test."""
 
-    `ece` is the expected calibration error, 0 to 1, on `cases` held-out images of `dataset`.
-    """
-
-    method: str = ""
-    temperature: float | None = None
-    ece: float | None = None
-    cases: int | None = None
-    dataset: str = ""
+    method: str
+    temperature: float
+    ece: float
 
 
 class ModelNotes(_Frozen):
     """What a person must know of a model to read its answer: all of it from the manifest.
 
-    `assesses` and `not_assessed` are findings in words; `limits` and `threshold_basis` are
-    sentences; `stage` is ``research`` unless a regulator has said otherwise.
+    `assesses` are the findings it knows, in words; `not_for` and `limits` are sentences.
     """
 
     stage: str = "research"
     intended_use: str = ""
     assesses: tuple[str, ...] = ()
-    not_assessed: tuple[str, ...] = ()
+    not_for: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
-    threshold_basis: str = ""
-    calibration: CalibrationNotes = CalibrationNotes()
+    calibration: CalibrationNotes | None = None
+    data: tuple[str, ...] = ()
+    developer: str = ""
     licence: str = ""
+
+
+def notes_of(manifest: Manifest) -> ModelNotes:
+    """What the page shows of a manifest."""
+    return ModelNotes(
+        stage=manifest.stage,
+        intended_use=manifest.intended_use,
+        assesses=tuple(manifest.labels[i].display for i in manifest.findings),
+        not_for=manifest.not_for,
+        limits=manifest.limits,
+        calibration=CalibrationNotes(
+            method=manifest.calibration.method,
+            temperature=manifest.calibration.temperature,
+            ece=manifest.calibration.ece_test,
+        ),
+        data=tuple(data.name for data in manifest.data),
+        developer=manifest.developer,
+        licence=manifest.licence,
+    )
 
 
 class PageReason(_Frozen):

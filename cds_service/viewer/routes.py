@@ -1,0 +1,138 @@
+"""The addresses of the pages. Every way in which one cannot be shown looks the same.
+
+No cookies, no sessions, no third party, nothing kept by the browser: a page is opened by its link
+alone, and an address that does not open answers one 404, byte for byte, whatever the reason was.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Blueprint, Response, request
+
+from cds_service.security.links import Links
+from cds_service.store import ExplanationStore, StoredExplanation
+from cds_service.viewer.render import Pages
+
+CardSource = Callable[[str, str], str | None]
+"""(model id, version) -> the CARD.md of that package, ``None`` if it is not served here."""
+
+_log = logging.getLogger(__name__)
+_STATIC = Path(__file__).parent / "static"
+_ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
+
+
+def viewer_blueprint(
+    store: ExplanationStore,
+    links: Links,
+    cards: CardSource,
+    *,
+    clock_s: Callable[[], float] = time.time,
+    frame_ancestors: Sequence[str] = (),
+) -> Blueprint:
+    """The explanation page, its pictures, the permanent address and the model card page.
+
+    `frame_ancestors` are origins that may show a page in a frame, as the EHR does; by default none
+    may. An application that answers 404 in its own way must leave those of this blueprint alone.
+    """
+    viewer = _Viewer(store, links, cards, clock_s, Pages(links.base_path))
+    headers = _headers(frame_ancestors)
+    blueprint = Blueprint("viewer", __name__)
+
+    @blueprint.after_request
+    def harden(response: Response) -> Response:
+        response.headers.update(headers)
+        return response
+
+    routes: dict[str, Callable[..., Response]] = {
+        "/e/<token>": viewer.explanation,
+        "/e/<token>/<index>/<name>": viewer.picture,
+        "/explanations/<explanation_id>": viewer.closed,
+        "/models/<model_id>/<version>": viewer.card,
+        "/viewer/<name>": viewer.asset,
+        "/e/<path:rest>": viewer.nothing_here,
+        "/explanations/<path:rest>": viewer.nothing_here,
+        "/models/<path:rest>": viewer.nothing_here,
+        "/viewer/<path:rest>": viewer.nothing_here,
+    }
+    for number, (rule, view) in enumerate(routes.items()):
+        blueprint.add_url_rule(rule, f"{view.__name__}-{number}", view)
+    return blueprint
+
+
+@dataclass(frozen=True)
+class _Viewer:
+    """What answers each address."""
+
+    store: ExplanationStore
+    links: Links
+    cards: CardSource
+    clock_s: Callable[[], float]
+    pages: Pages
+
+    def explanation(self, token: str) -> Response:
+        stored = self._opened(token)
+        if stored is None:
+            return self.nothing_here()
+        _log.info("explanation-opened", extra={"explanation_id": stored.explanation_id})
+        return Response(self.pages.explanation(stored.page, token))
+
+    def picture(self, token: str, index: str, name: str) -> Response:
+        stored = self._opened(token)
+        png = _picture(stored, index, name) if stored else None
+        return Response(png, mimetype="image/png") if png is not None else self.nothing_here()
+
+    def closed(self, explanation_id: str) -> Response:
+        """Known or not, the id changes nothing: it is not looked up."""
+        del explanation_id
+        return Response(self.pages.closed(), status=403)
+
+    def card(self, model_id: str, version: str) -> Response:
+        text = self.cards(model_id, version)
+        return Response(self.pages.card(text)) if text is not None else self.nothing_here()
+
+    def asset(self, name: str) -> Response:
+        if name not in _ASSETS:
+            return self.nothing_here()
+        return Response((_STATIC / name).read_bytes(), mimetype=_ASSETS[name])
+
+    def nothing_here(self, rest: str = "") -> Response:
+        """The one answer to everything that cannot be shown, whatever was asked for."""
+        del rest
+        return Response(self.pages.not_found(), status=404)
+
+    def _opened(self, token: str) -> StoredExplanation | None:
+        """The explanation that the link opens, if it is one of the link's own study."""
+        link = self.links.open(token, self.clock_s())
+        if link is None or request.query_string:
+            return None
+        stored = self.store.open(link.explanation_id)
+        return stored if stored and self.links.concerns(link, stored.study_key) else None
+
+
+def _headers(frame_ancestors: Sequence[str]) -> dict[str, str]:
+    ancestors = " ".join(frame_ancestors) or "'none'"
+    return {
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-Robots-Tag": "noindex, nofollow",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Content-Security-Policy": (
+            "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
+            f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+        ),
+    }
+
+
+def _picture(stored: StoredExplanation, index: str, name: str) -> bytes | None:
+    """One rendering of the result at `index`, counted from 0 and written without leading zeros."""
+    drawn = {str(i): result.picture for i, result in enumerate(stored.page.results)}.get(index)
+    if drawn is None:
+        return None
+    digests = {"image.png": drawn.image, "overlay.png": drawn.overlay, "figure.png": drawn.figure}
+    return stored.pictures.get(digests.get(name, ""))

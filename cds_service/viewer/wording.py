@@ -1,0 +1,212 @@
+"""What the page says, in words: the sentences that stand between a number and a reader.
+
+They suggest and never assert; what was not looked at is said as plainly as what was. "Normal" is
+no word of this page: that nothing was stated is all that a model can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from cds_service.explanation import (
+    CalibrationNotes,
+    ExplanationPage,
+    PageLabel,
+    PagePicture,
+    PageResult,
+    PageSeries,
+)
+from inference.analysis import Outcome
+
+OUTCOMES = {
+    Outcome.FINDING: "Finding suggested",
+    Outcome.NO_FINDING: "No finding stated",
+    Outcome.INDETERMINATE: "Indeterminate",
+    Outcome.NOT_ANALYSED: "Not analysed",
+}
+
+_GATES = {
+    "applicability": "Kind of series",
+    "quality": "Image quality",
+    "geometry": "Geometry",
+    "out_of_distribution": "Likeness to the training data",
+    "uncertainty": "Certainty",
+    "agreement": "Agreement",
+}
+
+_METHODS = {"cam": "Class activation map", "occlusion": "Occlusion map"}
+
+_PRECISIONS = {"int8": "8-bit integers (int8)", "fp32": "32-bit floating point (fp32)"}
+
+
+def percent(probability: float) -> str:
+    """A probability as people read it: whole per cent, and no 0 or 100."""
+    if not 0 <= probability <= 1:
+        return "not a probability"
+    if probability >= 0.995:
+        return "above 99 %"
+    if probability < 0.005:
+        return "below 1 %"
+    return f"{round(probability * 100)} %"
+
+
+def against(probability: float, threshold: float) -> str:
+    """A probability beside its threshold: rounding may not hide on which side it lies."""
+    shown, limit = percent(probability), percent(threshold)
+    return f"just under {limit}" if probability < threshold and shown == limit else shown
+
+
+def headline(page: ExplanationPage) -> str:
+    """The one line above everything."""
+    if page.outcome is Outcome.FINDING:
+        stated = [r.finding for r in page.results if r.finding is not None]
+        names = dict.fromkeys(
+            label.display for label in sorted(stated, key=lambda label: -label.probability)
+        )
+        return "Possible finding: " + "; ".join(names)
+    return OUTCOMES[page.outcome]
+
+
+def lede(page: ExplanationPage) -> str:
+    """What the headline means."""
+    return {
+        Outcome.FINDING: (
+            "A model suggests this from the images alone. Look at the full study before deciding."
+        ),
+        Outcome.NO_FINDING: (
+            "Nothing that the models look for was probable enough to state. "
+            "This does not rule anything out."
+        ),
+        Outcome.INDETERMINATE: (
+            "The images were analysed, but the answer is not reliable enough to state. "
+            "Take it neither for a finding nor for the absence of one."
+        ),
+        Outcome.NOT_ANALYSED: (
+            "No model has looked at these images. Nothing can be concluded from this page."
+        ),
+    }[page.outcome]
+
+
+def answer(result: PageResult) -> str:
+    """What one model says, in one or two sentences."""
+    if result.outcome is Outcome.FINDING and result.finding is not None:
+        label = result.finding
+        return (
+            f"The model suggests {label.display}: estimated probability "
+            f"{percent(label.probability)}, stated from {percent(label.threshold)} upwards."
+        )
+    if result.outcome is Outcome.NO_FINDING:
+        return (
+            "No finding that this model looks for reached the probability from which it is "
+            "stated, and every safety check held."
+        )
+    if result.outcome is Outcome.INDETERMINATE:
+        if any(not gate.passed for gate in result.gates):
+            return "The model states nothing, because a safety check did not hold:"
+        return (
+            "The model states nothing: no answer reached the probability from which it is stated."
+        )
+    return "The model did not analyse this series."
+
+
+def threshold_meaning(labels: Sequence[PageLabel]) -> str:
+    """What the marks on the bars are."""
+    if not labels:
+        return ""
+    return (
+        "The mark on each bar is the probability from which that answer is stated; below it, "
+        "the model stays silent. It is a decision level, not a severity."
+    )
+
+
+def calibration(notes: CalibrationNotes | None) -> str:
+    """How far a probability can be taken at its word."""
+    if notes is None:
+        return "It is not known how well these probabilities are calibrated."
+    return (
+        f"Probabilities are calibrated by {notes.method} (temperature {notes.temperature:.2f}). "
+        f"On held-out test images they were off by {notes.ece * 100:.1f} percentage points on "
+        f"average (expected calibration error {notes.ece:.3f}); in other patients or on other "
+        "scanners they may be off by more."
+    )
+
+
+def position(result: PageResult) -> str:
+    """Which slice the picture shows."""
+    if result.deciding_slice is None:
+        return ""
+    if len(result.slices) <= 1:
+        return "The only image"
+    return f"Slice {result.deciding_slice} of {len(result.slices)}"
+
+
+def window(result: PageResult) -> str:
+    """Which slices the probability was taken over."""
+    if len(result.slices) <= 1 or not result.slices_used:
+        return ""
+    if len(result.slices_used) == 1:
+        return f"The probability is that of slice {result.slices_used[0]} alone."
+    return f"The probability is the mean over slices {ranges(result.slices_used)}."
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """1, 2, 3, 7 -> "1–3, 7"."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
+
+
+def faithfulness(drop: float | None) -> str:
+    """What the deletion test says of the map (Petsiuk et al. 2018)."""
+    if drop is None:
+        return "Whether the colours carry the answer was not measured."
+    points = round(drop * 100)
+    if points <= 0:
+        test = "With the strongest fifth blanked, the model's probability does not fall"
+    else:
+        unit = "point" if points == 1 else "points"
+        test = f"With the strongest fifth blanked, the model's probability falls by {points} {unit}"
+    if drop >= 0.3:
+        return f"{test}: the coloured region carries much of the answer."
+    if drop >= 0.1:
+        return f"{test}: the coloured region carries a part of the answer."
+    return f"{test}: the colours explain little here. Do not rely on them."
+
+
+def method(picture: PagePicture) -> str:
+    """The name of the method that drew the colours."""
+    return _METHODS.get(picture.method.lower(), picture.method)
+
+
+def precision(name: str) -> str:
+    """The arithmetic, for people."""
+    return _PRECISIONS.get(name.lower(), name)
+
+
+def gate_title(gate: str) -> str:
+    """The name of a safety check."""
+    return _GATES.get(gate, gate.replace("_", " ").replace("-", " ").capitalize())
+
+
+def series_name(number: int | None, modality: str | None) -> str:
+    """A series as the reader finds it in the archive."""
+    name = f"Series {number}" if number is not None else "A series without a number"
+    return f"{name} ({modality})" if modality else name
+
+
+def images(series: PageSeries) -> str:
+    """How many images a series has."""
+    if series.instances is None:
+        return ""
+    return f"{series.instances} image" + ("" if series.instances == 1 else "s")
+
+
+def moment(epoch_ms: int) -> tuple[str, str]:
+    """(for machines, for people), in UTC whatever the time zone of the server is."""
+    when = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ"), f"{when.day} {when.strftime('%B %Y, %H:%M')} UTC"
