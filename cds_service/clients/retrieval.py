@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -60,8 +60,8 @@ class Retrieval:
         self._deadline = self._client.deadline(self._policy_within(self._bounds.series_bytes))
         self._have: set[str] = set()
         self._bytes = 0
-        self._unlisted: set[str] = set()
         self._failure: UpstreamError | None = None
+        self._streams = self._bounds.requests_in_flight == 1
 
     @property
     def _peer(self) -> str:
@@ -69,20 +69,30 @@ class Retrieval:
 
     def run(self) -> Iterator[bytes]:
         """Every listed instance once; see `dicomweb.Archive.retrieve`."""
-        listed = self._list()
         rounds = self._client.attempts(
             replace(self._client.policy, attempts=self._bounds.attempts), self._deadline
         )
+        listed = (yield from self._while_listing()) if self._streams else self._list()
         while missing := [uid for uid in listed if uid not in self._have]:
+            if self._failure is not None:
+                rounds.again(self._failure)
             before, self._failure = len(self._have), None
-            for instance in self._round(missing, whole=not self._have):
-                yield from self._accepted(instance, listed)
-            if self._unlisted:
-                listed = self._list_again()
+            again = self._streams and not before
+            yield from self._new(self._whole_series() if again else self._side_by_side(missing))
             if len(self._have) > before:
                 rounds.made = 0
-            if any(uid not in self._have for uid in listed):
-                rounds.again(self._failure or self._incomplete())
+        if not self._have <= set(listed) and not self._have <= set(self._list()):
+            raise ForeignInstance(f"{self._peer} sent an instance that it does not list.")
+
+    def _while_listing(self) -> Generator[bytes, None, tuple[str, ...]]:
+        """The series as one stream, while the archive's list is asked for beside it."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix="list")
+        try:
+            listing = pool.submit(self._list)
+            yield from self._new(self._whole_series())
+            return listing.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _list(self) -> tuple[str, ...]:
         listed = self._archive.instances(self._study, self._series, self._deadline)
@@ -92,50 +102,31 @@ class Retrieval:
             raise TooLarge(f"{self._peer} lists more instances than one series may have.")
         return listed
 
-    def _list_again(self) -> tuple[str, ...]:
-        """Something came that was not listed: it was stored meanwhile, or it does not belong."""
-        listed = self._list()
-        if not self._unlisted <= set(listed):
-            raise ForeignInstance(f"{self._peer} sent an instance that it does not list.")
-        self._unlisted = set()
-        return listed
-
     def _incomplete(self) -> Incomplete:
         return Incomplete(f"{self._peer} sent fewer instances than it lists.")
 
-    def _accepted(self, instance: _Instance, listed: tuple[str, ...]) -> Iterator[bytes]:
-        uid = instance.sop_instance_uid
-        if uid in self._have:
-            return
-        if uid not in listed:
-            self._unlisted.add(uid)
-            return
-        self._have.add(uid)
-        self._bytes += len(instance.data)
-        if self._bytes > self._bounds.series_bytes:
-            raise TooLarge(f"The series of {self._peer} is larger than its cap.")
-        yield instance.data
-
-    def _round(self, missing: list[str], whole: bool) -> Iterator[_Instance]:
-        """One go at what is missing; a failure that may pass is noted and ends the round."""
-        if whole and self._bounds.requests_in_flight == 1:
-            try:
-                yield from self._whole_series()
-                return
-            except Rejected as error:
-                if error.status not in _NOT_ACCEPTED:
-                    raise
-                missing = [uid for uid in missing if uid not in self._have]
-        yield from self._side_by_side(missing)
+    def _new(self, instances: Iterator[_Instance]) -> Iterator[bytes]:
+        """Those that have not come before; what the list says of them is compared at the end."""
+        for instance in instances:
+            if instance.sop_instance_uid in self._have:
+                continue
+            self._have.add(instance.sop_instance_uid)
+            self._bytes += len(instance.data)
+            if self._bytes > self._bounds.series_bytes or len(self._have) > self._bounds.instances:
+                raise TooLarge(f"The series of {self._peer} is larger than its cap.")
+            yield instance.data
 
     def _whole_series(self) -> Iterator[_Instance]:
+        """All in one answer; a failure that may pass is noted and ends the round."""
         accepts = [accept for accept in self._archive.quirk.accepts if "multipart" in accept]
         try:
             yield from self._streamed(self._path, accepts)
+            self._streams = False  # it said all that it has; what is missing is asked for by name
         except UpstreamError as error:
-            if not error.retryable:
+            self._streams = not (isinstance(error, Rejected) and error.status in _NOT_ACCEPTED)
+            if self._streams and not error.retryable:
                 raise
-            self._failure = error
+            self._failure = error if self._streams else None
 
     def _side_by_side(self, missing: list[str]) -> Iterator[_Instance]:
         """Single instances, a few at a time; as many wait for the consumer at most."""
