@@ -11,6 +11,7 @@
 At least once, safe to run twice: a job's id and every effect are named by content.
 """
 
+from cds_service.queue.child import JobContext, JobFunction
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
 from cds_service.queue.enqueue import Dispatcher
 from cds_service.queue.errors import (
@@ -24,15 +25,21 @@ from cds_service.queue.errors import (
     UnsafeRedis,
     WorkerUnfit,
 )
+from cds_service.queue.listing import JobRow, WorkerRow, dead_letters, jobs, workers
 from cds_service.queue.payload import Sealer, job_key
 from cds_service.queue.policy import DispatchPolicy, WorkerPolicy
 from cds_service.queue.records import StudyRecords
+from cds_service.queue.reconcile import reconcile
 from cds_service.queue.state import Priority, State, StudyRecord
+from cds_service.queue.worker import run_worker
 
 __all__ = [
     "DispatchPolicy",
     "Dispatcher",
     "IllegalTransition",
+    "JobContext",
+    "JobFunction",
+    "JobRow",
     "PayloadTooLarge",
     "Priority",
     "QueueError",
@@ -46,9 +53,15 @@ __all__ = [
     "TamperedPayload",
     "UnsafeRedis",
     "WorkerPolicy",
+    "WorkerRow",
     "WorkerUnfit",
+    "dead_letters",
     "job_key",
+    "jobs",
+    "reconcile",
     "refuse_unsafe",
+    "run_worker",
     "web_connection",
     "worker_connection",
+    "workers",
 ]

@@ -1,0 +1,93 @@
+"""What the command line and the readiness check show: studies, dead letters, workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis import Redis
+
+from cds_service.queue.errors import redis_reached
+from cds_service.queue.records import ENDED, FAILED, StudyRecords
+from cds_service.queue.state import StudyRecord
+
+WORKERS = "rq:workers"
+"""Where RQ keeps the keys of workers."""
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """One study as the operator sees it: opaque, without patient."""
+
+    study: str
+    state: str
+    priority: str
+    attempts: int
+    error_kind: str
+    age_s: float
+    """Since it was first ordered."""
+
+    quiet_s: float
+    """Since anything was last heard of it."""
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """One worker and how long ago it was heard."""
+
+    name: str
+    state: str
+    heard_s: float
+
+
+def jobs(records: StudyRecords, limit: int = 1000) -> list[JobRow]:
+    """Open studies, those first that wait longest for news, then ended ones, newest first."""
+    ids = records.open_records(due_only=False, limit=limit)
+    ids += records.listed(ENDED, limit - len(ids)) if len(ids) < limit else []
+    return _rows(records, ids)
+
+
+def dead_letters(records: StudyRecords, limit: int = 1000) -> list[JobRow]:
+    """Studies that ended as failed, newest first; `Dispatcher.requeue` tries one again."""
+    return _rows(records, records.listed(FAILED, limit))
+
+
+def workers(connection: Redis, now_s: float) -> list[WorkerRow]:
+    """The workers that Redis knows, freshest first; `now_s` is the time of day (epoch)."""
+    with redis_reached():
+        names = sorted(connection.smembers(WORKERS))
+        with connection.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.hmget(_text(name), "last_heartbeat", "state")
+            found = pipeline.execute()
+    rows = [
+        WorkerRow(
+            name=_text(name).removeprefix("rq:worker:"),
+            state=_text(state or b"?"),
+            heard_s=now_s - datetime.fromisoformat(_text(heard)).timestamp(),
+        )
+        for name, (heard, state) in zip(names, found, strict=True)
+        if heard
+    ]
+    return sorted(rows, key=lambda row: row.heard_s)
+
+
+def _rows(records: StudyRecords, ids: list[str]) -> list[JobRow]:
+    now_ms = records.now_ms()
+    return [_row(record, now_ms) for record in records.get_many(ids) if record is not None]
+
+
+def _row(record: StudyRecord, now_ms: int) -> JobRow:
+    return JobRow(
+        study=record.id,
+        state=str(record.state),
+        priority=str(record.priority),
+        attempts=record.attempts,
+        error_kind=record.error_kind,
+        age_s=(now_ms - record.created_ms) / 1000,
+        quiet_s=(now_ms - record.updated_ms) / 1000,
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
