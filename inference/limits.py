@@ -17,6 +17,9 @@ class Limits:
     header_bytes: int = 4 * MIB
     """Everything before the pixel data of one instance; more is an attack or a mistake."""
 
+    header_reads: int = 250_000
+    """Read calls while parsing a header, two or three for each element, nested ones included."""
+
     decoded_instance_bytes: int = 512 * MIB
     """Rows x Columns x Samples x ceil(Bits / 8) x Frames of one instance, as declared."""
 

@@ -1,0 +1,25 @@
+"""Class activation maps: what each cell of the last feature map adds to a label's score.
+
+Zhou et al. 2016. For a network that ends in a global average and one linear layer the map is
+exact, not an approximation: averaged over its cells it is the label's logit (without the bias).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.contract import FloatArray
+
+
+def class_maps(feature_map: FloatArray, class_weights: FloatArray) -> FloatArray:
+    """(channels, down, across) and (labels, channels) -> float32 (labels, down, across)."""
+    channels, down, across = feature_map.shape
+    maps = np.asarray(class_weights @ feature_map.reshape(channels, down * across), np.float32)
+    return np.reshape(maps, (-1, down, across))
+
+
+def heatmap(maps: FloatArray, label: int) -> FloatArray:
+    """What speaks for one label, 0 to 1 (the strongest cell); all zero when nothing does."""
+    positive = np.maximum(maps[label], 0)
+    top = float(positive.max(initial=0))
+    return np.asarray(positive / top if top > 0 else positive, np.float32)

@@ -1,0 +1,229 @@
+"""Bytes of a study -> Analysis: plan, read, score, gate, explain.
+
+::
+
+    with Analyser(registry, limits) as analyser:
+        plan = analyser.plan(facts)                     # before any pixel is fetched
+        analysis = analyser.analyse(plan, instances)    # instances(series) -> bytes, one by one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from inference.analysis import (
+    Analysis,
+    ModelResult,
+    Outcome,
+    SeriesUse,
+    StudyIdentity,
+)
+from inference.errors import InferenceError
+from inference.gates.applicability import reasons_against
+from inference.identity import IdentityWatch
+from inference.instance import facts_of, read_instance
+from inference.judging import explain, gather, judge, result_of
+from inference.limits import Limits
+from inference.plan import Plan, plan_study
+from inference.precision import choose_precision
+from inference.reading import SeriesReader, SeriesReading
+from inference.runtime import Runtime
+from inference.volume import arrange
+from models.contract import SeriesFacts
+from models.errors import ModelError
+from models.reference import check_references
+from models.registry import ModelPackage, Registry
+
+Instances = Callable[[SeriesFacts], Iterable[bytes]]
+Progress = Callable[[str], None]
+
+_WORST_FIRST = (
+    Outcome.FINDING,
+    Outcome.INDETERMINATE,
+    Outcome.NO_FINDING,
+    Outcome.NOT_ANALYSED,
+)
+_BUSY_STEPS = ("decode", "prepare", "infer")
+
+
+@dataclass
+class _Study:
+    """What has been learnt of one study so far."""
+
+    identity: IdentityWatch
+    results: list[ModelResult] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    series: dict[str, SeriesUse] = field(default_factory=dict)
+    steps_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class Analyser:
+    """Long-lived: loads every model once and keeps one thread for each core.
+
+    Raises ModelFailed when a model cannot be loaded. `analyse` may be called again and again, from
+    one thread at a time; `close` (or leaving the ``with`` block) ends the threads.
+    """
+
+    def __init__(self, registry: Registry, limits: Limits | None = None) -> None:
+        self._registry = registry
+        self._limits = limits or Limits()
+        self._threads = self._limits.threads or len(os.sched_getaffinity(0))
+        self._runtimes = {_name(p): _runtime(p) for p in registry.packages}
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="slice")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads once what runs has ended."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def plan(self, facts: Sequence[SeriesFacts]) -> Plan:
+        """Decide which model reads which series; see `inference.plan.plan_study`."""
+        return plan_study(facts, self._registry)
+
+    def analyse(
+        self,
+        plan: Plan,
+        instances: Instances,
+        progress: Progress | None = None,
+        *,
+        identity: StudyIdentity | None = None,
+    ) -> Analysis:
+        """Read the planned series and answer.
+
+        `instances(series)` yields the bytes of each instance of a series, in any order; each is
+        vetted and scored while the next one arrives. `progress` is called with "reading",
+        "judging" and "explaining". `identity`, if given, is whose study this must be; it is also
+        what the analysis carries when there is nothing to read.
+
+        The study's outcome is the gravest of its results: finding, indeterminate, no-finding,
+        not-analysed. `steps_ms` has "receive" (waiting for bytes) and "explain" as wall-clock
+        time, "vet", "decode", "prepare" and "infer" as the sum over slices of the time each took on
+        its thread (they overlap each other and "receive"), and "total" as wall-clock time.
+
+        Whatever `instances` raises passes through. Raises every InferenceError; a series of which
+        one instance cannot be read is not answered in part.
+        """
+        since = time.perf_counter()
+        tell = progress or (lambda _: None)
+        study = _Study(IdentityWatch(identity), series={use.series_uid: use for use in plan.series})
+        for series in plan.series_to_read:
+            self._analyse_series(study, plan, series, instances, tell)
+        study.steps_ms["total"] = (time.perf_counter() - since) * 1e3
+        return Analysis(
+            identity=study.identity.identity or identity or StudyIdentity(""),
+            instance_digest=_digest(study.digests),
+            outcome=gravest(result.outcome for result in study.results),
+            results=tuple(study.results),
+            series=tuple(study.series.values()),
+            models_not_run=plan.models_not_run,
+            steps_ms=dict(study.steps_ms),
+        )
+
+    def _analyse_series(
+        self,
+        study: _Study,
+        plan: Plan,
+        series: SeriesFacts,
+        instances: Instances,
+        tell: Progress,
+    ) -> None:
+        runtimes = [self._runtimes[_name(p)] for p in plan.packages_for(series.series_uid)]
+        tell("reading")
+        reader = SeriesReader(self._pool, 2 * self._threads + 1, self._limits, study.identity)
+        reading = reader.read(series, instances(series), runtimes)
+        study.digests |= reading.digests
+        _add_times(study.steps_ms, reading)
+        use = study.series[series.series_uid]
+        study.series[series.series_uid] = replace(use, instances=len(reading.digests))
+        tell("judging")
+        arrangement = arrange([item.place for item in reading.slices])
+        for model, runtime in enumerate(runtimes):
+            manifest = runtime.package.manifest
+            inapplicable = reasons_against(runtime.package, reading.facts, self._registry)
+            evidence = gather(
+                series.series_uid, reading.slices, arrangement, inapplicable, manifest, model
+            )
+            result = result_of(evidence, judge(evidence, manifest), runtime)
+            if result.outcome is not Outcome.NO_FINDING:
+                tell("explaining")
+                before = time.perf_counter()
+                result = replace(result, explanation=explain(evidence, runtime))
+                study.steps_ms["explain"] += (time.perf_counter() - before) * 1e3
+            study.results.append(result)
+
+
+def analyse(
+    instances: Iterable[bytes], registry: Registry, limits: Limits | None = None
+) -> Analysis:
+    """Analyse the instances of one study, in any order, as from a folder. Holds them all at once.
+
+    Raises IdentityMismatch when they belong to more than one study or patient.
+    """
+    bounds = limits or Limits()
+    groups: dict[str, list[bytes]] = defaultdict(list)
+    first: dict[str, SeriesFacts] = {}
+    whole = IdentityWatch()
+    for data in instances:
+        instance = read_instance(data, bounds)
+        whole.admit(instance, instance.series_uid)
+        groups[instance.series_uid].append(data)
+        first.setdefault(instance.series_uid, facts_of(instance))
+    facts = [replace(stated, instances=len(groups[uid])) for uid, stated in first.items()]
+    with Analyser(registry, bounds) as analyser:
+        plan = analyser.plan(facts)
+        return analyser.analyse(
+            plan, lambda series: groups[series.series_uid], identity=whole.identity
+        )
+
+
+def check_package(package: ModelPackage) -> list[str]:
+    """Load a package and run its reference cases; what is wrong, as sentences; empty if nothing."""
+    try:
+        check_references(package, _runtime(package).named_outputs)
+    except (ModelError, InferenceError) as error:
+        return [error.sentence]
+    return []
+
+
+def gravest(outcomes: Iterable[Outcome]) -> Outcome:
+    """The one outcome that a study's outcomes amount to: the first of `_WORST_FIRST` among them."""
+    present = set(outcomes)
+    return next((outcome for outcome in _WORST_FIRST if outcome in present), Outcome.NOT_ANALYSED)
+
+
+def _name(package: ModelPackage) -> tuple[str, str]:
+    return package.manifest.id, package.manifest.version
+
+
+def _runtime(package: ModelPackage) -> Runtime:
+    return Runtime(package, choose_precision(package)[0])
+
+
+def _add_times(steps_ms: dict[str, float], reading: SeriesReading) -> None:
+    steps_ms["receive"] += reading.receive_ms
+    steps_ms["vet"] += reading.vet_ms
+    for step in _BUSY_STEPS:
+        steps_ms[step] += sum(item.busy_ms[step] for item in reading.slices)
+
+
+def _digest(digests: Mapping[str, str]) -> str:
+    lines = (f"{uid} {sha256}\n" for uid, sha256 in sorted(digests.items()))
+    return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()
