@@ -7,13 +7,16 @@ from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.bundle import report_bundle, require_same_study
 from fhir_mapping.context import ModelFacts, ReportContext, WriteForm, model_facts
 from fhir_mapping.errors import MappingError
+from fhir_mapping.existing import WrittenReport, replacing, written_report
 from fhir_mapping.identity import report_identity
 from fhir_mapping.outcome import operation_outcome, outcome
+from fhir_mapping.searchset import endpoints_in, resources_in
 from fhir_mapping.study import (
     PatientRef,
     SeriesRef,
     StudyRef,
     StudyRefs,
+    UnusableStudy,
     content_key,
     endpoint_references,
     patient_ref,
@@ -31,17 +34,23 @@ __all__ = [
     "SeriesRef",
     "StudyRef",
     "StudyRefs",
+    "UnusableStudy",
     "WriteForm",
+    "WrittenReport",
     "content_key",
     "endpoint_references",
+    "endpoints_in",
     "model_facts",
     "operation_outcome",
     "outcome",
     "patient_ref",
+    "replacing",
     "report_bundle",
     "report_identity",
     "require_same_study",
+    "resources_in",
     "study_ref",
     "study_refs",
     "warm_up",
+    "written_report",
 ]

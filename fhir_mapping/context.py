@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,7 +74,8 @@ class ReportContext:
     `label_ai` sets ``meta.security`` AIAST, which is younger than FHIR 4.0.1 and may be refused.
     `resource_types` is what the server lets us write; the rest is left out.
 
-    Raises `Malformed` for a naive `recorded`, an address with a secret, or an unknown type.
+    Raises `Malformed` for a naive `recorded`, an address with a secret, a root that is no URI, or a
+    type that is never written.
     """
 
     tenant: str
@@ -97,6 +99,8 @@ class ReportContext:
         secret = "@" in parts.netloc or parts.query or parts.fragment
         if parts.scheme not in ("http", "https") or not parts.hostname or secret:
             raise Malformed("The explanation's address must be http(s) and hold no secret.")
+        if not re.fullmatch(r"[a-z][a-z0-9+.\-]*:[^\s|&#?<>\"]+", self.identifier_root):
+            raise Malformed("The root of the identifier systems is not a URI.")
         if "DiagnosticReport" not in self.resource_types or self.resource_types - WRITABLE:
             raise Malformed("The resource types to write are not those of a report.")
 
@@ -112,15 +116,15 @@ class ReportContext:
     def meta(self, *, ai: bool) -> Resource:
         """Return ``{"meta": …}`` with the labels that apply, or nothing.
 
-        `ai` says that the resource's content is the algorithm's own statement.
+        `ai` says that the resource's content is the algorithm's own statement. HTEST is a tag:
+        4.0.1 does not list it among the security labels.
         """
-        labels = [AI_ASSERTED] * (ai and self.label_ai) + [TEST_DATA] * self.demo
-        if not labels:
-            return {}
-        meta: Resource = {"security": [label.coding() for label in labels]}
+        meta: Resource = {}
+        if ai and self.label_ai:
+            meta["security"] = [AI_ASSERTED.coding()]
         if self.demo:
             meta["tag"] = [TEST_DATA.coding()]
-        return {"meta": meta}
+        return {"meta": meta} if meta else {}
 
     def performer(self) -> Resource:
         """Return ``{"performer": […]}`` for the organisation, or nothing."""

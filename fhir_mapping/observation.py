@@ -17,7 +17,7 @@ from fhir_mapping.codes import (
 )
 from fhir_mapping.context import ReportContext, Resource
 from fhir_mapping.device import device_name
-from fhir_mapping.identity import device_identity, observation_identity
+from fhir_mapping.identity import IDENTIFIER_ROOT, device_identity, observation_identity
 from fhir_mapping.narrative import narrative
 from fhir_mapping.references import about, effective, imaging_study
 from fhir_mapping.study import StudyRef
@@ -107,7 +107,7 @@ def _probability(model_id: str, label: LabelProbability) -> Resource:
     which tells the components apart.
     """
     of_what = f"Probability of {wording.in_sentence(label.display)}"
-    own = Code("urn:scanhook:probability", f"{model_id}#{label.key}", of_what, "manifest")
+    own = Code(f"{IDENTIFIER_ROOT}:probability", f"{model_id}#{label.key}", of_what, "manifest")
     concept = {"coding": [own.coding(), PROBABILITY.coding()], "text": of_what}
     value = {"value": round(label.probability, 3), "unit": "1", "system": UCUM, "code": "1"}
     return {"code": concept, "valueQuantity": value}

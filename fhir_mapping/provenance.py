@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fhir_mapping.codes import AI_ASSERTED, ASSEMBLER, AUTHOR, CREATE
+from fhir_mapping import wording
+from fhir_mapping.codes import AI_ASSERTED, ASSEMBLER, AUTHOR, CREATE, TEST_DATA
 from fhir_mapping.context import ReportContext, Resource
 from fhir_mapping.device import device_name
 from fhir_mapping.identity import Identity, device_identity, images_identity
+from fhir_mapping.narrative import narrative
 from fhir_mapping.references import imaging_study
 from fhir_mapping.study import StudyRef
 from fhir_mapping.text import plain
@@ -28,12 +30,13 @@ def provenance(
     Provenance has no ``identifier``, so its own (`own`) is a ``meta.tag``: servers can find it by
     ``_tag``, and a repeated write does not add a second one.
     """
-    meta = context.meta(ai=False).get("meta", {})
-    tags = meta.get("tag", []) if isinstance(meta, dict) else []
-    labels = meta if isinstance(meta, dict) else {}
+    tags = [TEST_DATA.coding()] * context.demo
+    models = ", ".join(dict.fromkeys(device_name(result) for result in results))
+    rows = (("Made by", models), ("Recorded", context.instant))
     return {
         "resourceType": "Provenance",
-        "meta": {**labels, "tag": [*tags, {"system": own.system, "code": own.value}]},
+        "meta": {"tag": [*tags, {"system": own.system, "code": own.value}]},
+        "text": narrative("How this AI report was made", (wording.AI_NOTICE,), rows, None),
         "target": [{"reference": target} for target in targets],
         "recorded": context.instant,
         "reason": [AI_ASSERTED.concept() if context.label_ai else {"text": AI_ASSERTED.display}],
@@ -60,6 +63,6 @@ def _assembler(context: ReportContext) -> list[Resource]:
 
 
 def _images(analysis: Analysis, ref: StudyRef, context: ReportContext) -> Resource:
-    """Refer to the study, or, where its id is not known, to the very images by their digest."""
+    """Refer to the study, and say which of its images were there, by their digest."""
     images = images_identity(analysis.instance_digest, context.identifier_root)
     return {**imaging_study(ref), "display": f"Images read: {images.value}"}

@@ -15,13 +15,15 @@ def plain(text: str, limit: int = 500) -> str:
     Blanks are joined. Longer text is cut at `limit` characters and ends in an ellipsis.
     """
     head = text[: 8 * limit]
-    visible = "".join(" " if c.isspace() else c for c in head if c.isspace() or _visible(c))
+    visible = head if head.isprintable() else "".join(map(_shown, head))
     joined = " ".join(visible.split())
     return joined if len(joined) <= limit else joined[: limit - 1].rstrip() + "…"
 
 
-def _visible(character: str) -> bool:
-    return unicodedata.category(character) not in _HIDDEN
+def _shown(character: str) -> str:
+    if character.isspace():
+        return " "
+    return "" if unicodedata.category(character) in _HIDDEN else character
 
 
 def markup(text: str, limit: int = 500) -> str:

@@ -6,6 +6,7 @@ decimals; what was not assessed is said; nothing is ever called healthy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from fhir_mapping.context import ModelFacts
@@ -15,12 +16,24 @@ from inference.analysis import Analysis, ModelResult, Outcome
 AI_NOTICE = "AI result, not reviewed by a clinician; not for diagnosis on its own."
 RESEARCH_NOTICE = "Research model, not cleared as a medical device."
 
-_BANDS = ((0.95, "95 % or more"), (0.9, "90 to 95 %"), (0.75, "75 to 90 %"), (0.5, "50 to 75 %"))
+_BAND_PERCENT = 5
 
 
 def probability_band(probability: float) -> str:
-    """Return the band that a calibrated probability falls into (``90 to 95 %``)."""
-    return next((words for limit, words in _BANDS if probability >= limit), "below 50 %")
+    """Return the 5 % band that a calibrated probability falls into (``90–95 %``).
+
+    The lower end belongs to the band; at the ends it is ``under 5 %`` and ``over 95 %``, since no
+    model knows 0 or 100.
+    """
+    if not math.isfinite(probability):
+        return "not known"
+    # 0.85 is stored as 0.8499…: the small addition puts it into the band that it opens
+    percent = min(max(probability, 0.0), 1.0) * 100 + 1e-7
+    low = int(percent / _BAND_PERCENT) * _BAND_PERCENT
+    if low < _BAND_PERCENT:
+        return f"under {_BAND_PERCENT} %"
+    top = 100 - _BAND_PERCENT
+    return f"over {top} %" if low >= top else f"{low}–{low + _BAND_PERCENT} %"
 
 
 def in_sentence(display: str) -> str:
@@ -44,11 +57,12 @@ def assessed(result: ModelResult) -> str:
 def result_sentence(result: ModelResult) -> str:
     """Say one model's result in one sentence."""
     if result.outcome is Outcome.FINDING and result.finding is not None:
-        name, band = in_sentence(result.finding.display), result.finding.probability
-        return f"AI analysis suggests possible {name} (probability {probability_band(band)})."
+        name = in_sentence(result.finding.display)
+        band = probability_band(result.finding.probability)
+        return f"AI suggests possible {name} (probability {band})."
     if result.outcome is Outcome.NO_FINDING:
-        return f"AI analysis found no sign of {assessed(result)}; nothing else was assessed."
-    return f"AI analysis gave no answer on {assessed(result)}: {abstention_reason(result)}"
+        return f"AI found no sign of {assessed(result)}; nothing else was assessed."
+    return f"AI gave no answer on {assessed(result)}: {abstention_reason(result)}"
 
 
 def abstention_reason(result: ModelResult) -> str:
