@@ -16,7 +16,9 @@ from PIL import Image
 from models.preprocess import InputSpec, prepare
 
 LABELS = ("glioma", "meningioma", "pituitary", "notumor")
+KEYS = ("glioma", "meningioma", "pituitary", "no-tumour")  # the same, as the package names them
 NEGATIVE = LABELS.index("notumor")
+_SLICES_OF_A_PATIENT = 13
 SPLITS = ("train", "val", "test", "ext_dev")
 SPEC = InputSpec("image", rows=224, columns=224, low_percentile=0.5, high_percentile=99.5)
 
@@ -28,8 +30,8 @@ class Split:
     """The slices of one split, in manifest order.
 
     `images` is uint8 (N, 224, 224) after `models.preprocess.prepare`; `labels` int64 (N,) indexes
-    LABELS; `groups` names the fold or source; `masks` is bool (N, 224, 224), all False where no
-    outline is known.
+    LABELS; `groups` names what is not independent; `masks` is bool (N, 224, 224), all False
+    where no outline is known.
     """
 
     images: Images
@@ -99,7 +101,18 @@ def _split(
         if row["cheng_index"] in outlines:
             masks[index] = _mask(outlines[row["cheng_index"]], mirrored=row["mirrored"] == "1")
     labels = np.array([LABELS.index(row["label"]) for row in rows], np.int64)
-    return Split(images, labels, tuple(row["group"] for row in rows), masks)
+    return Split(images, labels, tuple(_group(row) for row in rows), masks)
+
+
+def _group(row: dict[str, str]) -> str:
+    """What is drawn together in a bootstrap: near-copies, or about one patient's slices.
+
+    The published set numbers its slices patient after patient, 13 on average, and the manifest
+    does not name patients.
+    """
+    if not row["cheng_index"]:
+        return row["group"]
+    return f"{row['label']}-{int(row['cheng_index']) // _SLICES_OF_A_PATIENT}"
 
 
 def _image(content: bytes) -> Images:

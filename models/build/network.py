@@ -6,6 +6,7 @@ import contextlib
 import io
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 FEATURES = 1280
 LAYER = "the last convolution (1280 x 7 x 7), before global average pooling"
@@ -32,7 +33,7 @@ class LiteClassifier(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(logits (N, labels), pooled features (N, 1280))."""
-        pooled = self.feature_map(image).mean(dim=(2, 3))
+        pooled = pool(self.feature_map(image))
         return self.classifier(self.dropout(pooled)), pooled
 
     def freeze_first(self, blocks: int) -> None:
@@ -48,6 +49,11 @@ class LiteClassifier(nn.Module):  # type: ignore[misc]  # torch is untyped here
             if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
                 module.eval()
         return self
+
+
+def pool(feature_map: Tensor) -> Tensor:
+    """Global average pooling: (N, C, h, w) to (N, C)."""
+    return functional.adaptive_avg_pool2d(feature_map, 1).flatten(1)
 
 
 def _backbone(*, pretrained: bool) -> nn.Module:

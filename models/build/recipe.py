@@ -23,8 +23,9 @@ class Recipe:
     `frozen_blocks` keep their ImageNet weights; `transplant` is the share of tumour-free samples
     that receive a lesion, `heal` the share of tumour samples that lose it;
     `pca` and `neighbours` shape the out-of-distribution score; `ood_percentile` of the validation
-    slices are in distribution; `finding_precision` and `negative_precision` are what the
-    thresholds must reach on the validation split, `coverage` the share that must get an answer.
+    slices are in distribution. On the validation split, findings must reach `finding_precision`
+    while `coverage` of all slices get an answer; the negative is as strict as it can be while
+    `negative_answered` of the tumour-free slices still get it.
     """
 
     seed: int
@@ -42,7 +43,7 @@ class Recipe:
     neighbours: int
     ood_percentile: float
     finding_precision: float
-    negative_precision: float
+    negative_answered: float
     coverage: float
     bootstrap: int
 

@@ -1,0 +1,72 @@
+"""Scores of how unlike the training data a slice is; each is baked into the graph as it stands."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.build.recipe import Recipe
+
+
+class Energy(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """Minus the log-sum-exp of the logits (Liu et al. 2020, arXiv:2010.03759)."""
+
+    method = "energy"
+
+    def forward(self, logits: Tensor, pooled: Tensor) -> Tensor:
+        """(N, L) and (N, 1280) to (N,)."""
+        return -torch.logsumexp(logits, dim=1)
+
+
+class Mahalanobis(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """Distance to the nearest class mean under the shared covariance (arXiv:1807.03888)."""
+
+    method = "mahalanobis"
+
+    def __init__(self, pooled: Tensor, labels: Tensor, size: int) -> None:
+        super().__init__()
+        classes = labels.unique()
+        means = torch.stack([pooled[labels == label].mean(0) for label in classes])
+        within = pooled - means[torch.searchsorted(classes, labels)]
+        _, scale, axes = torch.linalg.svd(within, full_matrices=False)
+        spread = scale[:size] / len(pooled) ** 0.5
+        self.register_buffer("axes", (axes[:size] / spread[:, None]).T.contiguous())
+        self.register_buffer("means", means @ self.axes)
+
+    def forward(self, logits: Tensor, pooled: Tensor) -> Tensor:
+        """(N, L) and (N, 1280) to (N,)."""
+        offsets = (pooled @ self.axes)[:, None, :] - self.means[None]
+        return offsets.square().mean(dim=2).amin(dim=1).sqrt()
+
+
+class NearestNeighbours(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """One minus the mean cosine to the k nearest training slices (Sun et al., arXiv:2204.06507)."""
+
+    method = "nearest neighbours"
+
+    def __init__(self, pooled: Tensor, size: int, neighbours: int) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        centre = pooled.mean(0)
+        _, _, axes = torch.linalg.svd(pooled - centre, full_matrices=False)
+        self.register_buffer("axes", axes[:size].T.contiguous())
+        self.register_buffer("offset", centre @ self.axes)
+        bank = functional.normalize(pooled @ self.axes - self.offset, dim=1)
+        self.register_buffer("bank", bank.T.contiguous())
+
+    def forward(self, logits: Tensor, pooled: Tensor) -> Tensor:
+        """(N, L) and (N, 1280) to (N,)."""
+        place = functional.normalize(pooled @ self.axes - self.offset, dim=1)
+        nearest, _ = torch.topk(place @ self.bank, self.neighbours, dim=1)
+        return 1 - nearest.mean(dim=1)
+
+
+def candidates(pooled: Tensor, labels: Tensor, recipe: Recipe) -> tuple[nn.Module, ...]:
+    """Every score, fitted to the training slices' pooled features (N, 1280) and labels (N,)."""
+    size = min(recipe.pca, len(pooled) - 1)
+    return (
+        Energy(),
+        Mahalanobis(pooled, labels, size),
+        NearestNeighbours(pooled, size, min(recipe.neighbours, len(pooled))),
+    )
