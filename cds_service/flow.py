@@ -1,6 +1,6 @@
 """One study, from the archive to the record.
 
-study -> series -> instances -> analysis -> explanation -> resources -> record
+study -> series -> instances -> analysis -> explanation -> resources
 
 `analyse_study` is what the queue runs and what tests call; everything it touches is handed in.
 It is safe to run twice: every write has an identifier made from the content.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from cds_service.errors import ServiceError
-from cds_service.summary import StudySummary, summarise
+from fhir_mapping.bundle import require_same_study
+from fhir_mapping.errors import MappingError
 from fhir_mapping.study import StudyRef
-from inference.analysis import Analysis, Outcome
+from inference.analysis import Analysis, StudyIdentity
 from inference.errors import IdentityMismatch
 from inference.pipeline import Analyser
 from models.contract import SeriesFacts
@@ -25,31 +26,38 @@ class Archive(Protocol):
     """An image archive, as this flow needs it (see `clients.dicomweb`)."""
 
     def series(self, study_uid: str) -> Sequence[SeriesFacts]:
-        """The series of a study; NotFound if the archive does not have it."""
+        """The series of a study; empty if the archive does not have it."""
 
     def retrieve(self, study_uid: str, series_uid: str) -> Iterator[bytes]:
         """Each instance as its last byte arrives; complete, or an error."""
 
 
-class Progress(Protocol):
-    """The study's record, moved forward step by step (see `queue.state`)."""
-
-    def fetching(self) -> None:
-        """The archive is being asked."""
-
-    def inferring(self) -> None:
-        """The images are being read and scored."""
-
-    def writing(self) -> None:
-        """The result is being written."""
-
-
 @dataclass(frozen=True)
-class Written:
+class Kept:
     """What was left behind: all of it opaque."""
 
     explanation_id: str
-    report_id: str | None
+    report_id: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The neighbours of the flow, for one study of one tenant."""
+
+    archive: Archive
+    analyser: Analyser
+    reached: Callable[[str], None]
+    """Told "fetching", "inferring", "writing" as each begins."""
+
+    keep: Callable[[Analysis, StudyRef], Kept]
+    """Keeps the explanation and writes the resources; both may be repeated."""
+
+
+class StudyNotFound(ServiceError):
+    """The archive does not have the study, or not yet."""
+
+    kind = "gone"
+    retryable = True
 
 
 class StudyChanged(ServiceError):
@@ -59,80 +67,55 @@ class StudyChanged(ServiceError):
     retryable = True
 
 
-@dataclass(frozen=True)
-class Steps:
-    """The neighbours of the flow, for one tenant."""
-
-    archive: Archive
-    analyser: Analyser
-    keep: Callable[[Analysis, StudyRef], Written]
-    """Keeps the explanation and writes the resources; both idempotent."""
-
-
-def analyse_study(
-    ref: StudyRef, steps: Steps, progress: Progress
-) -> tuple[Analysis, Written | None]:
+def analyse_study(ref: StudyRef, steps: Steps) -> tuple[Analysis, Kept | None]:
     """Take one study from the archive to the record.
 
     Nothing is kept or written unless a model ran on a complete study of the right patient.
 
     Raises:
-        UpstreamError, InferenceError, MappingError, StudyChanged: each with `kind` and `retryable`.
+        UpstreamError, InferenceError, MappingError, ServiceError: each with `kind`, `retryable`.
     """
-    progress.fetching()
+    steps.reached("fetching")
     series = steps.archive.series(ref.study_uid)
-    plan = steps.analyser.plan(series)
+    if not series:
+        raise StudyNotFound("the archive does not have this study")
     analysis = steps.analyser.analyse(
-        plan,
+        steps.analyser.plan(series),
         lambda facts: steps.archive.retrieve(ref.study_uid, facts.series_uid),
-        progress=lambda step: progress.inferring() if step == "infer" else None,
+        lambda step: steps.reached("inferring") if step == "reading" else None,
+        identity=StudyIdentity(ref.study_uid),
     )
-    check_patient(analysis, ref)
+    check_identity(analysis, ref)
     check_unchanged(series, steps.archive.series(ref.study_uid))
-    if analysis.outcome is Outcome.NOT_ANALYSED and not analysis.results:
+    if not analysis.results:
         return analysis, None
-    progress.writing()
+    steps.reached("writing")
     return analysis, steps.keep(analysis, ref)
 
 
-def check_patient(analysis: Analysis, ref: StudyRef) -> None:
-    """Refuse images of a patient other than the one whose chart is open.
+def check_identity(analysis: Analysis, ref: StudyRef) -> None:
+    """Refuse images of another patient or study than the one whose chart is open.
 
-    The DICOM PatientID must be one of the values of ``Patient.identifier``. A patient without any
-    identifier cannot be compared; the Study Instance UID, which is unique, must suffice then.
+    Raises:
+        IdentityMismatch: nothing of the analysis may be kept.
     """
     if not analysis.results:
         return
-    if analysis.identity.study_uid != ref.study_uid:
-        raise IdentityMismatch("the archive sent images of another study")
-    known = {value.strip().casefold() for value in ref.patient_identifiers}
-    if known and analysis.identity.patient_id.strip().casefold() not in known:
-        raise IdentityMismatch("the images belong to another patient than the chart")
+    try:
+        require_same_study(analysis.identity, ref)
+    except MappingError as error:
+        raise IdentityMismatch(error.sentence) from None
 
 
 def check_unchanged(before: Sequence[SeriesFacts], after: Sequence[SeriesFacts]) -> None:
-    """Refuse a study that grew while it was read (DICOM has no notion of a finished study)."""
+    """Refuse a study that grew while it was read (DICOM has no notion of a finished study).
+
+    Raises:
+        StudyChanged: try again; the next reading sees the new images.
+    """
 
     def announced(series: Sequence[SeriesFacts]) -> Mapping[str, int | None]:
         return {facts.series_uid: facts.instances for facts in series}
 
     if announced(before) != announced(after):
         raise StudyChanged("images arrived while the study was read")
-
-
-def state_of(analysis: Analysis) -> str:
-    """`final` when something was said of the images, `abstained` when nothing could be."""
-    said = (Outcome.FINDING, Outcome.NO_FINDING)
-    return "final" if analysis.outcome in said else "abstained"
-
-
-def record_changes(analysis: Analysis, written: Written | None, now_ms: int) -> dict[str, Any]:
-    """What the study's record keeps of an analysis."""
-    summary: StudySummary = summarise(analysis, now_ms)
-    return {
-        "outcome": str(analysis.outcome),
-        "summary": summary.to_json(),
-        "instance_digest": analysis.instance_digest,
-        "explanation_id": written.explanation_id if written else None,
-        "report_id": written.report_id if written else None,
-    }

@@ -55,6 +55,10 @@ class ArchiveSettings(Part):
     bearer_token_file: Path | None = None
     """The token as a file, instead of `bearer_token`."""
 
+    private_network: bool = False
+    """The host's name may resolve to a private address, as inside a hospital; an address that
+    stands in `base_url` itself has said so already."""
+
     requests_in_flight: int = Field(default=1, ge=1, le=16)
     """1 streams a series in one request, the quickest on a LAN; more fetch instances side by side,
     which pays where the way to the archive is long."""
@@ -87,6 +91,9 @@ class TenantSettings(Part):
     fhir_base: str
     """The FHIR R4 base URL: the only value of ``fhirServer`` that is accepted from this issuer."""
 
+    private_network: bool = False
+    """The hosts' names (FHIR, token, keys) may resolve to private addresses."""
+
     archive: str
     """Name of the archive for studies whose ImagingStudy names no usable Endpoint."""
 
@@ -99,6 +106,14 @@ class TenantSettings(Part):
 
     token_url: str = ""
     """Token endpoint; empty means that it is read from ``.well-known/smart-configuration``."""
+
+    scopes: tuple[str, ...] = (
+        "system/DiagnosticReport.crus",
+        "system/Observation.crus",
+        "system/Device.crus",
+        "system/Provenance.crus",
+    )
+    """What to ask the token endpoint for: the least that writing a report needs (SMART v2)."""
 
     signing_key_file: Path | None = None
     """Our private key (JWK or PEM) for the client assertion, ES384 or RS384."""

@@ -1,0 +1,260 @@
+"""The composition root: settings in, running parts out.
+
+The only module that knows every concrete class. Nothing is built at import; the web process and
+the worker's child each build what they need, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cds_service.clients.backend_auth import BackendServices
+from cds_service.clients.credentials import FixedHeaders, NoCredential
+from cds_service.clients.dicomweb import Archive
+from cds_service.clients.fhir import FhirServer
+from cds_service.clients.http import Credential
+from cds_service.clients.policy import RetrievalPolicy
+from cds_service.errors import UnsafeSettings
+from cds_service.explanation import ModelNotes, notes_of
+from cds_service.queue.child import JobContext
+from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
+from cds_service.queue.enqueue import Dispatcher
+from cds_service.queue.payload import Sealer
+from cds_service.queue.policy import DispatchPolicy, WorkerPolicy
+from cds_service.queue.records import StudyRecords
+from cds_service.reports import FhirReports, NoReports
+from cds_service.security.egress import Allowance, AllowList
+from cds_service.security.keys import load_signing_key
+from cds_service.security.links import Links
+from cds_service.settings import ArchiveSettings, Settings, TenantSettings
+from cds_service.store import ExplanationStore
+from cds_service.tasks import ReportWriter, StudyTask
+from fhir_mapping import ArchiveAddresses, WriteForm, model_facts, warm_up
+from inference.pipeline import Analyser
+from models.registry import Registry, load_registry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything that settings can build; each part when it is first asked for."""
+
+    settings: Settings
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The enabled model packages, verified."""
+        found = load_registry(self.settings.models_dirs)
+        enabled = self.settings.models_enabled
+        unknown = set(enabled) - {package.manifest.id for package in found.packages}
+        if unknown:
+            raise UnsafeSettings([f"models_enabled: there is no model {name}" for name in unknown])
+        if not enabled:
+            return found
+        return Registry(tuple(p for p in found.packages if p.manifest.id in enabled))
+
+    @cached_property
+    def model_set(self) -> str:
+        """A short name of exactly these models: another file, another name."""
+        parts = [
+            f"{p.manifest.id} {p.manifest.version} {name} {sha256}"
+            for p in self.registry.packages
+            for name, sha256 in sorted(p.manifest.files.items())
+        ]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def links(self) -> Links:
+        """Signs and opens the links of explanation pages."""
+        return Links(self._secrets, self.settings.base_url, self.settings.link_lifetime_s)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Seals what waits in the queue."""
+        return Sealer([secret.encode() for secret in self._secrets])
+
+    @property
+    def _secrets(self) -> list[str]:
+        secrets = [secret.get_secret_value() for secret in self.settings.site_secrets]
+        if not secrets:
+            raise UnsafeSettings(
+                ["site_secrets is empty: set one made by `scanhook keys new-secret`"]
+            )
+        return secrets
+
+    @cached_property
+    def store(self) -> ExplanationStore:
+        """The folder of explanations."""
+        return ExplanationStore(self.settings.state_dir / "explanations")
+
+    @cached_property
+    def archive_addresses(self) -> ArchiveAddresses:
+        """Which archives an Endpoint may select."""
+        return ArchiveAddresses({a.name: a.base_url for a in self.settings.archives})
+
+    def archive(self, archive: ArchiveSettings) -> Archive:
+        """A client of one archive."""
+        return Archive(
+            self._allowance(archive.name, archive.base_url, archive.private_network),
+            credential=_archive_credential(archive),
+            retrieval=RetrievalPolicy(
+                deadline_s=archive.deadline_s,
+                series_bytes=archive.series_bytes,
+                instance_bytes=self.settings.limits.instance_bytes,
+                instances=self.settings.limits.instances,
+                requests_in_flight=archive.requests_in_flight,
+            ),
+        )
+
+    def fhir_allowance(self, tenant: TenantSettings) -> Allowance:
+        """The base of a tenant's FHIR server."""
+        return self._allowance(f"{tenant.name}-fhir", tenant.fhir_base, tenant.private_network)
+
+    def jwks_allowance(self, tenant: TenantSettings) -> Allowance:
+        """Where a tenant's public keys are."""
+        return self._allowance(f"{tenant.name}-keys", tenant.jwks_url, tenant.private_network)
+
+    def _allowance(self, name: str, base_url: str, private: bool) -> Allowance:
+        http_ok = self.settings.environment == "development"
+        return Allowance(name, base_url, http_ok=http_ok, private_ok=private)
+
+    def backend(self, tenant: TenantSettings) -> FhirServer | None:
+        """A tenant's FHIR server as we reach it without a user; None if we may not."""
+        if tenant.backend == "none":
+            return None
+        fhir = self.fhir_allowance(tenant)
+        return FhirServer(fhir, credential=self._backend_credential(tenant, fhir))
+
+    def _backend_credential(self, tenant: TenantSettings, fhir: Allowance) -> Credential:
+        if tenant.backend == "open" or tenant.signing_key_file is None:
+            return NoCredential()
+        allowed = [fhir]
+        if tenant.token_url:
+            name = f"{tenant.name}-token"
+            allowed.append(self._allowance(name, tenant.token_url, tenant.private_network))
+        return BackendServices(
+            fhir,
+            AllowList.of(allowed),
+            tenant.client_id,
+            load_signing_key(tenant.signing_key_file),
+            tenant.scopes,
+            token_url=tenant.token_url,
+        )
+
+    def report_writer(self, tenant: TenantSettings) -> ReportWriter:
+        """What writes this tenant's reports."""
+        server = self.backend(tenant) if tenant.write_back else None
+        if server is None:
+            return NoReports()
+        form = {
+            "conditional": WriteForm.CONDITIONAL_UPDATE,
+            "client-assigned": WriteForm.CLIENT_ASSIGNED_IDS,
+        }[tenant.fhir_ids]
+        return FhirReports(
+            server,
+            tenant.name,
+            self.links,
+            self.settings.organisation,
+            form,
+            self.settings.demo,
+            {
+                p.manifest.id: model_facts(
+                    p.manifest, self.links.model_card_url(p.manifest.id, p.manifest.version)
+                )
+                for p in self.registry.packages
+            },
+        )
+
+    @cached_property
+    def notes(self) -> Mapping[str, ModelNotes]:
+        """What pages say of each model."""
+        return {p.manifest.id: notes_of(p.manifest) for p in self.registry.packages}
+
+    @property
+    def dispatch_policy(self) -> DispatchPolicy:
+        """What web and worker agree on about the queue."""
+        worker = self.settings.worker
+        return DispatchPolicy(
+            queue_cap=worker.queue_cap,
+            attempts=worker.attempts,
+            job_timeout_s=worker.job_timeout_s,
+        )
+
+    def dispatcher(self, *, patient: bool) -> Dispatcher:
+        """The queue: `patient` as a worker is, or impatient as the web must be."""
+        connect = worker_connection if patient else web_connection
+        connection = connect(self.settings.redis_url)
+        records = StudyRecords(connection, self.sealer)
+        return Dispatcher(connection, self.sealer, records, self.dispatch_policy)
+
+    def study_task(self) -> StudyTask:
+        """What a worker's child runs: models loaded, FHIR definitions warm."""
+        warm_up()
+        return StudyTask(
+            archives={a.name: self.archive(a) for a in self.settings.archives},
+            writers={t.name: self.report_writer(t) for t in self.settings.tenants},
+            analyser=Analyser(self.registry, self.settings.limits),
+            records=self.dispatcher(patient=True).records,
+            store=self.store,
+            notes=self.notes,
+        )
+
+    def worker_policy(self) -> WorkerPolicy:
+        """How the worker runs."""
+        worker = self.settings.worker
+        return WorkerPolicy(
+            folder=self.settings.state_dir / "work",
+            jobs_per_child=worker.jobs_per_child,
+            memory_bytes=worker.memory_bytes,
+        )
+
+    def check_queue(self) -> list[str]:
+        """Refuse a Redis that would lose work; sentences about it outside production."""
+        production = self.settings.environment == "production"
+        return refuse_unsafe(web_connection(self.settings.redis_url), production)
+
+
+class WarmStudyTask:
+    """The queue's function: built in the child, after the fork, and kept for every job."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @cached_property
+    def _task(self) -> StudyTask:
+        return self._site.study_task()
+
+    def warm_up(self) -> None:
+        """Load everything that a job needs."""
+        _ = self._task
+
+    def __call__(self, order: dict[str, Any], job: JobContext) -> None:
+        """Run one attempt."""
+        self._task(order, job)
+
+
+def _archive_credential(archive: ArchiveSettings) -> Credential:
+    token = archive.bearer_token.get_secret_value() or _secret_in(archive.bearer_token_file)
+    if token:
+        return FixedHeaders.bearer(token)
+    if archive.username:
+        password = archive.password.get_secret_value() or _secret_in(archive.password_file)
+        return FixedHeaders.basic(archive.username, password)
+    return NoCredential()
+
+
+def _secret_in(file: Path | None) -> str:
+    return file.read_text(encoding="utf-8").strip() if file else ""
+
+
+def enabled_cards(registry: Registry) -> Iterator[tuple[tuple[str, str], Path]]:
+    """Where the model card of each package is, by (id, version)."""
+    for package in registry.packages:
+        yield (package.manifest.id, package.manifest.version), package.folder / "CARD.md"

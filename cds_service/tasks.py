@@ -1,0 +1,107 @@
+"""The one function that the queue may call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from cds_service.explanation import ModelNotes
+from cds_service.flow import Archive, Kept, Steps, analyse_study
+from cds_service.orders import ref_of
+from cds_service.queue.child import JobContext
+from cds_service.queue.records import StudyRecords
+from cds_service.queue.state import State, StudyRecord
+from cds_service.store import ExplanationStore
+from cds_service.summary import summarise
+from fhir_mapping.study import StudyRef
+from inference.analysis import Analysis, Outcome
+from inference.pipeline import Analyser
+
+SAID = (Outcome.FINDING, Outcome.NO_FINDING)
+"""Outcomes that say something of the images; after the others the record is `abstained`."""
+
+
+class ReportWriter(Protocol):
+    """Writes a result into the EHR's FHIR server (see `reports`)."""
+
+    def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
+        """The report's reference, or "" if nothing is written for this tenant."""
+
+
+@dataclass(frozen=True)
+class StudyTask:
+    """Takes one order from the queue to the end of its record.
+
+    `archives` and `writers` are by archive name and tenant name.
+    """
+
+    archives: Mapping[str, Archive]
+    writers: Mapping[str, ReportWriter]
+    analyser: Analyser
+    records: StudyRecords
+    store: ExplanationStore
+    notes: Mapping[str, ModelNotes]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __call__(self, order: dict[str, Any], job: JobContext) -> None:
+        """Run one attempt; whatever it raises carries `kind` and `retryable` for the worker."""
+        asked = ref_of(order)
+        attempt = _Attempt(self, job.record, asked.tenant)
+        steps = Steps(
+            archive=self.archives[asked.ref.archive],
+            analyser=self.analyser,
+            reached=attempt.reached,
+            keep=attempt.keep,
+        )
+        analysis, kept = analyse_study(asked.ref, steps)
+        attempt.end(analysis, kept)
+
+
+class _Attempt:
+    """One attempt's way through the record."""
+
+    def __init__(self, task: StudyTask, record: StudyRecord, tenant: str) -> None:
+        self._task, self._record, self._tenant = task, record, tenant
+
+    def reached(self, step: str) -> None:
+        if self._record.state != step:
+            self._record = self._task.records.advance(self._record, step)
+
+    def keep(self, analysis: Analysis, ref: StudyRef) -> Kept:
+        task, at = self._task, self._task.now()
+        explanation_id = explanation_id_of(self._record, analysis)
+        task.store.keep(
+            analysis,
+            explanation_id=explanation_id,
+            study_key=self._record.id,
+            analysed_ms=_ms(at),
+            notes=task.notes,
+        )
+        report_id = task.writers[self._tenant].write(analysis, ref, explanation_id, at)
+        return Kept(explanation_id, report_id)
+
+    def end(self, analysis: Analysis, kept: Kept | None) -> None:
+        said = analysis.outcome in SAID
+        self._record = self._task.records.advance(
+            self._record,
+            State.FINAL if said else State.ABSTAINED,
+            outcome=str(analysis.outcome),
+            summary=summarise(analysis, _ms(self._task.now())).to_json(),
+            instance_digest=analysis.instance_digest,
+            explanation_id=kept.explanation_id if kept else "",
+            report_id=kept.report_id if kept else "",
+            error_kind="",
+        )
+
+
+def explanation_id_of(record: StudyRecord, analysis: Analysis) -> str:
+    """The same for the same study, images and models, so that a repeat replaces its page."""
+    parts = (record.id, record.models, analysis.instance_digest)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
