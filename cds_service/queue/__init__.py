@@ -29,7 +29,6 @@ from cds_service.queue.listing import JobRow, WorkerRow, dead_letters, jobs, wor
 from cds_service.queue.payload import Sealer, job_key
 from cds_service.queue.policy import DispatchPolicy, WorkerPolicy
 from cds_service.queue.records import StudyRecords
-from cds_service.queue.reconcile import reconcile
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.queue.worker import run_worker
 
@@ -58,7 +57,6 @@ __all__ = [
     "dead_letters",
     "job_key",
     "jobs",
-    "reconcile",
     "refuse_unsafe",
     "run_worker",
     "web_connection",

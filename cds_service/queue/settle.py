@@ -116,4 +116,3 @@ def _take_out(
             else:
                 worker.increment_successful_job_count(pipeline)
             pipeline.execute()
-        worker.executions.pop(execution.id, None)

@@ -142,6 +142,13 @@ class Transport:
             waiting=_ids(rows[0::3]), popped=_ids(rows[1::3]), running=_ids(rows[2::3])
         )
 
+    def running(self) -> frozenset[str]:
+        """Jobs with a lease that has not run out."""
+        with redis_reached(), self.connection.pipeline(transaction=False) as pipeline:
+            for queue in self.queues.values():
+                pipeline.zrangebyscore(_leases(queue), time.time(), "+inf")
+            return _ids(pipeline.execute())
+
     def pop(self, order: Iterable[Priority]) -> tuple[Queue, str] | None:
         """Move the next job id into its queue's intermediate list; None if nothing waits."""
         for priority in order:

@@ -273,9 +273,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             return
         job, opened, record = accepted
         self._state = "busy"
-        execution = self.prepare_execution(job)
-        self.prepare_job_execution(job)
-        self.connection.lrem(queue.intermediate_queue_key, 0, job_id)
+        execution = self._lease(queue, job)
         try:
             record = self.records.begin(record, self.name)
         except StaleRecord:
@@ -284,6 +282,17 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             verdict = self._watch(job, execution, opened, record)
         self._settle(verdict, queue, job, execution, record)
         self._replace_child_if_worn(verdict)
+
+    def _lease(self, queue: Queue, job: PipelineJob) -> Execution:
+        """Move the job from popped to running, for as long as we are heard."""
+        with self.connection.pipeline() as pipeline:
+            execution = Execution.create(
+                job, self.policy.lease_s, pipeline=pipeline, worker_name=self.name
+            )
+            job.prepare_for_execution(self.name, pipeline=pipeline)
+            pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
+            pipeline.execute()
+        return execution
 
     def _accept(
         self, queue: Queue, job_id: str
@@ -302,19 +311,27 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             return None
         job.origin = queue.name
         job.timeout = self.dispatcher.policy.job_timeout_s
-        record, _ = self.records.create_or_get(opened.blank)
+        record = self.records.get(opened.blank.id)
+        if record is None:
+            record, _ = self.records.create_or_get(opened.blank)
+        if not self._wanted(queue, job_id, record):
+            return None
+        return job, opened, record
+
+    def _wanted(self, queue: Queue, job_id: str, record: StudyRecord) -> bool:
+        """Whether there is still something to do, and nobody is doing it."""
         if record.ended or record.job_id != job_id:
             self.transport.drop(job_id)
-            return None
-        if job_id in self.transport.whereabouts().running:
+            return False
+        if job_id in self.transport.running():
             self.connection.lrem(queue.intermediate_queue_key, 0, job_id)
-            return None
+            return False
         if record.attempts >= self.dispatcher.policy.attempts:
             self.records.fail(record, record.error_kind or "attempts")
             self.records.count("dead")
             self.transport.drop(job_id)
-            return None
-        return job, opened, record
+            return False
+        return True
 
     def _watch(
         self, job: PipelineJob, execution: Execution, opened: OpenedOrder, record: StudyRecord

@@ -19,8 +19,8 @@ from typing import Any
 from redis import Redis
 
 from cds_service.queue import (
-    DispatchPolicy,
     Dispatcher,
+    DispatchPolicy,
     JobContext,
     Sealer,
     State,
