@@ -1,0 +1,331 @@
+"""What is known of a study -> the card that says so (CDS Hooks 2.0.1, Card Attributes).
+
+Waiting, not analysed and negative are three different texts, and nothing negative is said before
+the record is final. Each state has one card or, by `HookSettings`, none.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cds_service.queue.state import State, StudyRecord
+from cds_service.settings import HookSettings
+from cds_service.summary import LabelSummary, ReasonSummary, ResultSummary, StudySummary
+from cds_service.wording import (
+    UNREVIEWED,
+    counted,
+    gfm,
+    moment,
+    percent_band,
+    plain,
+    ranges,
+    study_name,
+    summary,
+)
+from fhir_mapping.study import StudyRef
+from inference.analysis import Outcome
+
+Card = dict[str, Any]
+
+EXTENSION = "org.scanhook.result"
+"""Key of the machine-readable state in ``card.extension``; reverse DNS as CDS Hooks asks."""
+
+TOPIC = {
+    "system": "https://scanhook.org/fhir/CodeSystem/card-topic",
+    "code": "imaging-ai",
+    "display": "Imaging AI",
+}
+
+OVERRIDE_SYSTEM = "https://scanhook.org/fhir/CodeSystem/override-reason"
+OVERRIDE_REASONS: Mapping[str, str] = {
+    "already-known": "The finding is already known",
+    "image-quality": "The image quality does not allow it",
+    "disagree": "I disagree with the finding",
+    "not-my-patient": "Not my patient",
+    "not-relevant-now": "Not relevant now",
+}
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://scanhook.org/cards")
+
+
+class CardLinks(Protocol):
+    """Where a card leads (see `security.links.Links`)."""
+
+    def explanation_url(self, explanation_id: str, study_key: str, now_s: float) -> str:
+        """A short-lived link to the page that shows why."""
+
+    def model_card_url(self, model_id: str, version: str) -> str:
+        """The page of a model's card."""
+
+
+@dataclass(frozen=True)
+class CardSite:
+    """Who speaks and how: the organisation, the settings of the hook, links, the time in s."""
+
+    organisation: str
+    hook: HookSettings
+    links: CardLinks
+    clock_s: Callable[[], float]
+    demo: bool = False
+
+
+@dataclass(frozen=True)
+class KnownStudy:
+    """A study and what is known of its analysis; `ahead` is how many wait before it, if known.
+
+    `served` are the ids of the models in use: a result of another one is not shown while the
+    study is analysed again. ``None`` is all.
+    """
+
+    ref: StudyRef
+    record: StudyRecord
+    ahead: int | None = None
+    served: frozenset[str] | None = None
+
+    @property
+    def summary(self) -> StudySummary | None:
+        """The analysis that the record keeps, of this content or of an earlier one."""
+        return StudySummary.from_json(self.record.summary) if self.record.summary else None
+
+    @property
+    def earlier_finding(self) -> StudySummary | None:
+        """A finding of an earlier analysis, while there is no newer one."""
+        found = None if self.record.state is State.ABSTAINED else self.summary
+        stated = found.finding if found else None
+        if stated is None or (self.served is not None and stated.model_id not in self.served):
+            return None
+        return found
+
+
+def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False) -> Card | None:
+    """The card of one study, ``None`` when its state has none on this site."""
+    state = study.record.state
+    if state is State.FINAL and study.summary is not None:
+        card = _final(study, study.summary, site)
+    elif study.earlier_finding is not None:
+        card = _finding(study, study.earlier_finding, site, outdated=True)
+    elif state is State.ABSTAINED and study.summary is not None:
+        card = _abstained(study, study.summary, site)
+    else:
+        card = _without_result(study, site)
+    stated = card is not None and card["extension"][EXTENSION].get("label")
+    return card if stated or not findings_only else None
+
+
+def unavailable_card(site: CardSite) -> Card:
+    """What is said when neither the record nor the queue can be reached; it names no study."""
+    text = "AI analysis is not available at the moment"
+    detail = f"{text}. That says nothing about the images. Please read them as usual."
+    return _card(site, _uuid("unavailable"), "info", text, detail, {"state": "unavailable"})
+
+
+def _final(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | None:
+    if found.finding is not None:
+        return _finding(study, found, site)
+    if found.outcome is not Outcome.NO_FINDING:
+        return _abstained(study, found, site)
+    if not site.hook.show_no_finding:
+        return None
+    name = study_name(study.ref)
+    text = f"AI found none of the findings it looks for on {plain(name)}; not reviewed by a person"
+    lines = [UNREVIEWED, *_results(found), *_provenance(found, site)]
+    return _result_card(study, found, site, "info", text, lines)
+
+
+def _finding(
+    study: KnownStudy, found: StudySummary, site: CardSite, *, outdated: bool = False
+) -> Card | None:
+    result = found.finding
+    if result is None or result.finding is None:
+        return None
+    label, name = plain(result.finding.display, 48), plain(study_name(study.ref))
+    band = percent_band(result.finding.probability)
+    text = f"AI suggests possible {label} ({band}) on {name}; not reviewed by a person"
+    lines = [UNREVIEWED, *_results(found), *_provenance(found, site)]
+    if outdated:
+        lines.insert(1, f"**Outdated:** {_WHY_OUTDATED[study.record.state]}")
+    return _result_card(study, found, site, site.hook.finding_indicator, text, lines)
+
+
+_AGAIN = "the study or the models changed since, and it is being analysed again."
+_WHY_OUTDATED = dict.fromkeys(State, _AGAIN) | {
+    State.FAILED: "the study or the models changed since, and the new analysis failed."
+}
+
+
+def _abstained(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | None:
+    name = plain(study_name(study.ref))
+    if found.results:
+        text = f"AI gave no usable answer on {name}: indeterminate"
+    elif site.hook.show_not_analysed:
+        text = f"{name} was not analysed by AI: no model is for these images"
+    else:
+        return None
+    reasons = [f"- {gfm(reason.sentence)}" for reason in found.not_analysed[:8]]
+    why = ["Why:\n" + "\n".join(reasons)] if reasons else []
+    lines = ["**There is no AI result.** This says nothing about the images."]
+    lines += [*_results(found), *why, *_provenance(found, site)]
+    return _result_card(study, found, site, "info", text, lines)
+
+
+def _without_result(study: KnownStudy, site: CardSite) -> Card | None:
+    state, name = study.record.state, plain(study_name(study.ref))
+    if state is State.FAILED or state.ended:
+        shown, text = site.hook.show_failed, f"AI analysis of {name} could not be completed"
+        detail = "There is no AI result. This says nothing about the images."
+    elif state is State.RECEIVED:
+        shown, text = site.hook.show_pending, f"AI analysis of {name} is waiting; no result yet"
+        detail = "The result, if there is one, is on the card the next time this chart is opened."
+        if study.ahead:
+            before = counted(study.ahead, "study", "studies")
+            text = f"AI analysis of {name} is waiting with {before} before it; no result yet"
+    else:
+        shown, text = site.hook.show_pending, f"AI analysis of {name} is running; no result yet"
+        detail = "The result, if there is one, is on the card the next time this chart is opened."
+    if not shown:
+        return None
+    reasons = [study.record.error_kind] if state is State.FAILED else []
+    return _card(
+        site,
+        _uuid(study.record.id, study.record.content_key, study.record.models, state),
+        "info",
+        text,
+        detail,
+        {"study": study.record.id, "state": str(state), "reasons": reasons},
+    )
+
+
+def _result_card(
+    study: KnownStudy,
+    found: StudySummary,
+    site: CardSite,
+    indicator: str,
+    text: str,
+    lines: Sequence[str],
+) -> Card:
+    record, result = study.record, found.finding or next(iter(found.results), None)
+    label = result.finding if result else None
+    extension = {
+        "study": record.id,
+        "state": str(record.state),
+        "outcome": str(found.outcome),
+        "model": result.model_id if result else None,
+        "version": result.model_version if result else None,
+        "label": label.key if label else None,
+        "probability": label.probability if label else None,
+        "steps_ms": dict(found.steps_ms),
+        "reasons": _reason_kinds(found),
+    }
+    name = _uuid(record.id, record.instance_digest, record.models, *_named(result), found.outcome)
+    card = _card(site, name, indicator, text, "\n\n".join(lines), extension)
+    return card | _links(record, found, site) | {"overrideReasons": override_reasons()}
+
+
+def _named(result: ResultSummary | None) -> tuple[str, ...]:
+    return (result.model_id, result.model_version) if result else ()
+
+
+def override_reasons() -> list[dict[str, str]]:
+    """The reasons for which a clinician may set a card aside, as Codings."""
+    return [
+        {"code": code, "system": OVERRIDE_SYSTEM, "display": display}
+        for code, display in OVERRIDE_REASONS.items()
+    ]
+
+
+def _card(
+    site: CardSite, name: str, indicator: str, text: str, detail: str, extension: Mapping[str, Any]
+) -> Card:
+    """A card without any null, empty string, array or object (CDS Hooks 2.0.1, JSON)."""
+    demo = "\n\nDemonstration with test data; the models are for research." if site.demo else ""
+    return {
+        "uuid": name,
+        "summary": summary(text),
+        "detail": detail + demo,
+        "indicator": indicator,
+        "source": {"label": plain(site.organisation) or "scanhook", "topic": TOPIC},
+        "extension": {
+            EXTENSION: {k: v for k, v in extension.items() if v not in (None, "", [], {})}
+        },
+    }
+
+
+def _links(record: StudyRecord, found: StudySummary, site: CardSite) -> dict[str, Any]:
+    links = []
+    if record.explanation_id:
+        url = site.links.explanation_url(record.explanation_id, record.id, site.clock_s())
+        links.append({"label": "Why: images, heat map, limits", "url": url, "type": "absolute"})
+    models = {(r.model_id, r.model_version): plain(r.model_title) for r in found.results}
+    for (model_id, version), title in models.items():
+        url = site.links.model_card_url(model_id, version)
+        links.append({"label": f"About the model: {title}", "url": url, "type": "absolute"})
+    return {"links": links} if links else {}
+
+
+def _results(found: StudySummary) -> list[str]:
+    return [paragraph for result in found.results for paragraph in _result(result)]
+
+
+def _result(result: ResultSummary) -> list[str]:
+    """What one model said of one series, and what it did not look at."""
+    sought = [label for label in result.probabilities if not label.negative]
+    said = _said(result)
+    if result.outcome in (Outcome.FINDING, Outcome.NO_FINDING) and sought:
+        said += "\n\n" + _table(sought)
+    looked = ", ".join(gfm(label.display, 60) for label in sought)
+    facts = [f"Model: {gfm(result.model_title)}, version {gfm(result.model_version, 40)}"]
+    if result.slices:
+        facts.append(_images(result))
+    if looked:
+        facts.append(f"Looked for: {looked}. Nothing else in the images was assessed.")
+    return [said, "\n".join(f"- {fact}" for fact in facts)]
+
+
+def _said(result: ResultSummary) -> str:
+    if result.finding is not None:
+        band = percent_band(result.finding.probability)
+        return f"The model suggests possible **{gfm(result.finding.display, 80)}** ({band})."
+    if result.outcome is Outcome.NO_FINDING:
+        return "The model found none of the findings it looks for."
+    return f"The model gives no answer on these images.{_because(result.reasons)}"
+
+
+def _because(reasons: Sequence[ReasonSummary]) -> str:
+    return "".join(f"\n- {gfm(reason.sentence)}" for reason in reasons[:8]) and (
+        "\n" + "".join(f"\n- {gfm(reason.sentence)}" for reason in reasons[:8])
+    )
+
+
+def _table(labels: Sequence[LabelSummary]) -> str:
+    rows = [f"| {gfm(la.display, 60)} | {percent_band(la.probability)} |" for la in labels[:20]]
+    return "\n".join(["| Looked for | Probability |", "|---|---|", *rows])
+
+
+def _images(result: ResultSummary) -> str:
+    images = counted(result.slices, "image", "images")
+    if not result.slices_used:
+        return f"Images read: {result.slices}"
+    return f"Decided on image {ranges(result.slices_used)} of {images}, counted in anatomical order"
+
+
+def _provenance(found: StudySummary, site: CardSite) -> list[str]:
+    facts = []
+    if found.series:
+        facts.append(f"{found.series_used} of {counted(found.series, 'series', 'series')} analysed")
+    if found.analysed_ms:
+        facts.append(f"Analysed {moment(found.analysed_ms)}")
+    return ["\n".join(f"- {fact}" for fact in facts)] if facts else []
+
+
+def _reason_kinds(found: StudySummary) -> list[str]:
+    reasons = [*found.not_analysed, *(r for result in found.results for r in result.reasons)]
+    return list(dict.fromkeys(reason.kind for reason in reasons))
+
+
+def _uuid(*parts: str) -> str:
+    """The same card has the same uuid, so that feedback on it needs nothing but this name."""
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))

@@ -1,0 +1,198 @@
+"""One call of a hook, from the checked request to its cards.
+
+studies -> what is known of each -> order what is missing -> perhaps wait -> cards
+
+No pixel is touched here. When the queue does not answer, nothing else is asked of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cds_service.cards import Card, CardSite, KnownStudy, study_card, unavailable_card
+from cds_service.hooks.discovery import CdsService
+from cds_service.hooks.imaging import Chart, FoundStudy, check_server
+from cds_service.hooks.ports import OpenFhir, Orders, Records, StudyKey
+from cds_service.hooks.request import HookRequest
+from cds_service.orders import order_of
+from cds_service.queue.errors import QueueError, QueueFull, QueueUnavailable
+from cds_service.queue.state import Priority, State, StudyRecord
+from cds_service.settings import HookSettings, TenantSettings
+from fhir_mapping.addresses import ArchiveAddresses
+from fhir_mapping.errors import MappingError
+from fhir_mapping.study import content_key
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class ServedModels:
+    """The models in use: a version of the whole set, and the ids in it."""
+
+    version: str
+    ids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class HookDesk:
+    """The neighbours of a hook call. `clock_s` is epoch seconds, `sleep` waits seconds."""
+
+    records: Records
+    orders: Orders
+    open_fhir: OpenFhir
+    study_key: StudyKey
+    models: Callable[[], ServedModels]
+    archives: Callable[[TenantSettings], ArchiveAddresses]
+    site: CardSite
+    retry_failed_after_s: float = 3600
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def settings(self) -> HookSettings:
+        """How the hook answers."""
+        return self.site.hook
+
+
+@dataclass(frozen=True)
+class _Seen:
+    found: FoundStudy
+    key: str
+    record: StudyRecord | None
+
+
+def answer(
+    request: HookRequest, service: CdsService, tenant: TenantSettings, desk: HookDesk
+) -> list[Card]:
+    """The cards of one call.
+
+    Raises:
+        ServerNotAllowed, DataMissing: answered with 403 and 412.
+    """
+    check_server(request, tenant)
+    with Chart(
+        request,
+        tenant,
+        desk.archives(tenant),
+        desk.open_fhir,
+        desk.settings.fhir_deadline_s,
+        desk.monotonic,
+    ) as chart:
+        found = chart.studies(desk.settings.studies)
+        if not found:
+            return []
+        try:
+            seen, refused = _ordered(found, chart, service, tenant, desk)
+        except QueueError as error:
+            _log.warning("records not read", extra={"kind": error.kind})
+            return _unavailable(service, desk)
+    if not refused:
+        seen = _waited(seen, desk)
+    cards = _cards(seen, service, desk, count=not refused)
+    return [*cards, *(_unavailable(service, desk) if refused else [])]
+
+
+def _unavailable(service: CdsService, desk: HookDesk) -> list[Card]:
+    return [unavailable_card(desk.site)] if service.answers_pending else []
+
+
+def _ordered(
+    found: list[FoundStudy],
+    chart: Chart,
+    service: CdsService,
+    tenant: TenantSettings,
+    desk: HookDesk,
+) -> tuple[list[_Seen], bool]:
+    """Each study with its record, ordered if need be; and whether an order was refused."""
+    keys = [desk.study_key(tenant.name, study.ref.study_uid) for study in found]
+    records = desk.records.get_many(keys)
+    seen, refused = [], False
+    for study, key, record in zip(found, keys, records, strict=True):
+        known = _Seen(study, key, record)
+        if not (refused or _is_current(known, service, desk)):
+            try:
+                known = replace(known, record=_order(known, chart, service, tenant, desk))
+            except (MappingError, QueueError) as error:
+                _log.warning("study not ordered", extra={"kind": error.kind, "study": key})
+                # the next study would fare no better, and a frozen Redis costs 200 ms each time
+                refused = isinstance(error, QueueFull | QueueUnavailable)
+        seen.append(known)
+    return seen, refused
+
+
+def _is_current(seen: _Seen, service: CdsService, desk: HookDesk) -> bool:
+    """Whether the record speaks of this content and these models, and nothing hurries it."""
+    record = seen.record
+    if record is None or record.models != desk.models().version:
+        return False
+    # an order from the archive's own notice knows no content of the EHR's ("as it is")
+    if record.content_key not in ("", content_key(seen.found.ref)):
+        return False
+    if record.state is State.FAILED:
+        age_s = desk.site.clock_s() - record.updated_ms / 1000
+        return age_s < desk.retry_failed_after_s
+    return record.ended or not Priority(service.priority).before(record.priority)
+
+
+def _order(
+    seen: _Seen, chart: Chart, service: CdsService, tenant: TenantSettings, desk: HookDesk
+) -> StudyRecord:
+    ref = chart.orderable(seen.found)
+    return desk.orders.submit(
+        order_of(ref, tenant.name),
+        seen.key,
+        content_key(ref),
+        desk.models().version,
+        service.priority,
+    )
+
+
+def _waited(seen: list[_Seen], desk: HookDesk) -> list[_Seen]:
+    """Look again until every analysis has ended or the configured wait is over."""
+    until = desk.monotonic() + desk.settings.wait_ms / 1000
+    while any(_open(each) for each in seen) and desk.monotonic() < until:
+        desk.sleep(min(POLL_S, max(0.0, until - desk.monotonic())))
+        try:
+            news = desk.records.get_many([each.key for each in seen])
+        except QueueError:
+            return seen
+        both = zip(seen, news, strict=True)
+        seen = [replace(each, record=new or each.record) for each, new in both]
+    return seen
+
+
+def _open(seen: _Seen) -> bool:
+    return seen.record is not None and not seen.record.ended
+
+
+def _cards(seen: list[_Seen], service: CdsService, desk: HookDesk, *, count: bool) -> list[Card]:
+    """The card of each study that has one; `count` asks how many wait before it."""
+    cards, served = [], desk.models().ids
+    for each in seen:
+        if each.record is None:
+            continue
+        ahead: int | None = None
+        if count and service.answers_pending and each.record.state is State.RECEIVED:
+            ahead, count = _ahead(each.record, desk)
+        known = KnownStudy(each.found.ref, each.record, ahead, served)
+        card = study_card(known, desk.site, findings_only=not service.answers_pending)
+        cards += [card] if card is not None else []
+    return cards
+
+
+def _ahead(record: StudyRecord, desk: HookDesk) -> tuple[int | None, bool]:
+    """How many wait before this one, and whether it is worth while to ask for the next."""
+    try:
+        return desk.orders.ahead_of(record), True
+    except QueueError:
+        return None, False
+
+
+def without_work(service: CdsService, desk: HookDesk) -> list[Card]:
+    """The answer when replay cannot be excluded: it says nothing of anybody."""
+    return _unavailable(service, desk)

@@ -1,0 +1,56 @@
+"""What the hook needs of its neighbours, as protocols: the queue, the chart, and what it notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from cds_service.clients.policy import HttpPolicy
+from cds_service.queue.state import Priority, StudyRecord
+from cds_service.settings import TenantSettings
+
+
+class Records(Protocol):
+    """The study records (see `queue.records.StudyRecords`)."""
+
+    def get_many(self, studies: Sequence[str]) -> list[StudyRecord | None]:
+        """The records of these opaque ids. Raises QueueUnavailable."""
+
+
+class Orders(Protocol):
+    """Accepts work (see `queue.enqueue.Dispatcher`)."""
+
+    def submit(
+        self,
+        order: Mapping[str, Any],
+        study_key: str,
+        content_key: str,
+        models: str,
+        priority: Priority | str = ...,
+    ) -> StudyRecord:
+        """The study's record, new or old. Raises QueueFull, QueueUnavailable, PayloadTooLarge."""
+
+    def ahead_of(self, record: StudyRecord) -> int | None:
+        """How many studies wait before this one; None if it does not wait."""
+
+
+class FhirReader(Protocol):
+    """The EHR's FHIR server with the rights of one hook call (see `clients.fhir.FhirServer`)."""
+
+    def read(self, reference: str, policy: HttpPolicy | None = None) -> Mapping[str, Any]:
+        """One resource. Raises UpstreamError."""
+
+    def search(
+        self, resource_type: str, params: Mapping[str, str], policy: HttpPolicy | None = None
+    ) -> Iterator[Mapping[str, Any]]:
+        """Every match, page after page. Raises UpstreamError while iterating."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+OpenFhir = Callable[[TenantSettings, str | None], FhirReader]
+"""(tenant, access token of this call) -> its FHIR server; connects to nothing but `fhir_base`."""
+
+StudyKey = Callable[[str, str], str]
+"""(tenant's name, study UID) -> the study's opaque id (`queue.payload.Sealer.study_key`)."""

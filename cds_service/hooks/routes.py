@@ -1,0 +1,161 @@
+"""The three routes of CDS Hooks: who calls, what is asked, what is answered."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from cds_service.cards import EXTENSION, Card
+from cds_service.hooks.discovery import SERVICES, CdsService, discovery
+from cds_service.hooks.errors import InvalidCall, NotJson, Unavailable, UnknownService
+from cds_service.hooks.feedback import CardLedger, parse_feedback
+from cds_service.hooks.invoke import HookDesk, answer, without_work
+from cds_service.hooks.request import parse_request
+from cds_service.metrics import Metrics
+from cds_service.security.errors import ReplayUnknown
+from cds_service.security.jwt import Caller, Verifier
+from cds_service.security.replay import UsedTokens
+from cds_service.settings import Settings
+from cds_service.strict_json import InvalidJson, load_json
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets a caller in whose token is good, for this endpoint, and not used before."""
+
+    base_url: str
+    verifier: Verifier
+    used_tokens: UsedTokens
+
+    def admit(self, path: str) -> Caller:
+        """The caller of the endpoint at `path` below our public address.
+
+        The audience is made from the configured address: behind a proxy the request's own host
+        may be anything.
+
+        Raises:
+            InvalidToken, ReplayUnknown: see `security.errors`.
+        """
+        audience = f"{self.base_url.rstrip('/')}{path}"
+        caller = self.verifier.verify(request.headers.get("Authorization"), audience)
+        self.used_tokens.use(caller)
+        return caller
+
+
+def hooks_blueprint(
+    settings: Settings, gate: Gate, desk: HookDesk, ledger: CardLedger, metrics: Metrics
+) -> Blueprint:
+    """Discovery, invocation and feedback (CDS Hooks 2.0.1)."""
+    blueprint = Blueprint("hooks", __name__)
+
+    @blueprint.get("/cds-services")
+    def discover() -> Response:
+        if not settings.hook.discovery_open:
+            _admitted(gate, "/cds-services")
+        return jsonify(discovery(settings.hook.studies))
+
+    @blueprint.post("/cds-services/<service_id>")
+    def invoke(service_id: str) -> Response:
+        service = _service(service_id)
+        started = time.perf_counter()
+        cards = _called(service, gate, desk)
+        ledger.issued(service.id, [card for card in cards if "study" in _said(card)])
+        for card in cards:
+            metrics.card_answered(service.id, _said(card)["state"])
+        _note_answer(service, cards, time.perf_counter() - started)
+        return jsonify(cards=cards)
+
+    @blueprint.post("/cds-services/<service_id>/feedback")
+    def feedback(service_id: str) -> Response:
+        service = _service(service_id)
+        _admitted(gate, f"/cds-services/{service.id}/feedback")
+        entries = parse_feedback(_body())
+        fresh = ledger.note(entries)
+        for entry in fresh:
+            metrics.feedback_received(entry.outcome, entry.reason)
+        return jsonify(received=len(entries))
+
+    @blueprint.before_request
+    def begin() -> None:
+        g.started_s = time.perf_counter()
+
+    @blueprint.after_app_request
+    def measure(response: Response) -> Response:
+        service = (request.view_args or {}).get("service_id", "")
+        if request.endpoint == "hooks.invoke" and request.method == "POST" and "started_s" in g:
+            took_s = time.perf_counter() - g.started_s
+            metrics.hook_answered(service, g.get("tenant", ""), response.status_code, took_s)
+        return response
+
+    return blueprint
+
+
+def _service(service_id: str) -> CdsService:
+    service = SERVICES.get(service_id)
+    if service is None:
+        raise UnknownService("No service has this id.")
+    return service
+
+
+def _admitted(gate: Gate, path: str) -> Caller:
+    try:
+        return gate.admit(path)
+    except ReplayUnknown:
+        raise Unavailable("The caller cannot be checked at the moment.") from None
+
+
+def _called(service: CdsService, gate: Gate, desk: HookDesk) -> list[Card]:
+    """The cards; when replay cannot be excluded, the one that says nothing of anybody."""
+    try:
+        caller = gate.admit(f"/cds-services/{service.id}")
+    except ReplayUnknown as error:
+        _log.warning("replay cannot be excluded", extra={"kind": error.kind})
+        return without_work(service, desk)
+    g.tenant, g.token_id = caller.tenant.name, caller.token_id
+    call = parse_request(_body(), service.hook)
+    g.hook_instance = call.hook_instance
+    return answer(call, service, caller.tenant, desk)
+
+
+def _body() -> dict[str, Any]:
+    """The JSON object that was sent.
+
+    Raises:
+        NotJson: another content type, charset or encoding.
+        InvalidCall: not an object that `strict_json` accepts.
+    """
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    plain = encoding == "identity" and charset in ("utf-8", "utf8")
+    if request.mimetype != "application/json" or not plain:
+        raise NotJson("The body must be application/json in UTF-8.")
+    try:
+        return load_json(request.get_data(cache=False))
+    except InvalidJson as error:
+        raise InvalidCall(error.sentence) from None
+
+
+def _said(card: Card) -> dict[str, Any]:
+    said: dict[str, Any] = card["extension"][EXTENSION]
+    return said
+
+
+def _note_answer(service: CdsService, cards: list[Card], took_s: float) -> None:
+    """One line for each call, to settle later what was answered."""
+    _log.info(
+        "hook answered",
+        extra={
+            "service": service.id,
+            "tenant": g.get("tenant"),
+            "hook_instance": g.get("hook_instance"),
+            "cards": ",".join(card["uuid"] for card in cards),
+            "state": ",".join(_said(card)["state"] for card in cards),
+            "duration_ms": round(took_s * 1000, 1),
+        },
+    )

@@ -1,0 +1,108 @@
+"""StudyRef <-> order: what a job is told, as small JSON of identifiers and references.
+
+No token, no name, no pixel. The series are left out: the archive's own list decides what is
+fetched, and a study of many series must still fit into the sealed payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cds_service.errors import ServiceError
+from fhir_mapping.study import StudyRef
+
+IDENTIFIER_CHARACTERS = 64
+"""DICOM's PatientID holds no more (PS3.5, value representation LO): a longer identifier of the
+chart can never be the one in the images."""
+
+IDENTIFIERS_CHARACTERS = 1200
+"""Of all identifiers together, since an order has its bounds."""
+
+_TEXTS = (
+    "imaging_study_reference",
+    "encounter_reference",
+    "accession_number",
+    "started_text",
+)
+
+
+class UnreadableOrder(ServiceError):
+    """An order without a member that we always write; made by another version of scanhook."""
+
+    kind = "order"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker needs: whose EHR it is, and the study."""
+
+    tenant: str
+    ref: StudyRef
+
+
+def order_of(ref: StudyRef, tenant: str) -> dict[str, Any]:
+    """The order as JSON values, without anything empty."""
+    order: dict[str, Any] = {
+        "tenant": tenant,
+        "study_uid": ref.study_uid,
+        "archive": ref.archive,
+        "patient_reference": ref.patient_reference,
+        "patient_identifiers": _bounded(ref.patient_identifiers),
+        "based_on_references": list(ref.based_on_references[:5]),
+        "modalities": list(ref.modalities[:8]),
+        "instances": ref.instances,
+        "started": ref.started.isoformat() if ref.started else None,
+    }
+    order |= {name: getattr(ref, name) for name in _TEXTS}
+    return {name: value for name, value in order.items() if value not in (None, "", [])}
+
+
+def ref_of(order: Mapping[str, Any]) -> Order:
+    """The inverse of `order_of`, but for the series.
+
+    Raises:
+        UnreadableOrder: a member is missing or has another type.
+    """
+    try:
+        started = order.get("started")
+        ref = StudyRef(
+            study_uid=_text(order["study_uid"]),
+            archive=_text(order["archive"]),
+            patient_reference=_text(order["patient_reference"]),
+            patient_identifiers=_texts(order.get("patient_identifiers", ())),
+            based_on_references=_texts(order.get("based_on_references", ())),
+            modalities=_texts(order.get("modalities", ())),
+            instances=order.get("instances"),
+            started=datetime.fromisoformat(started) if started else None,
+            imaging_study_reference=order.get("imaging_study_reference"),
+            encounter_reference=order.get("encounter_reference"),
+            accession_number=order.get("accession_number"),
+            started_text=order.get("started_text"),
+        )
+        return Order(_text(order["tenant"]), ref)
+    except (KeyError, TypeError, ValueError):
+        raise UnreadableOrder("The order lacks what we put into it.") from None
+
+
+def _bounded(identifiers: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    for value in identifiers:
+        fits = sum(map(len, kept)) + len(value) <= IDENTIFIERS_CHARACTERS
+        if fits and len(value.strip()) <= IDENTIFIER_CHARACTERS:
+            kept.append(value)
+    return kept
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError
+    return tuple(_text(value) for value in values)

@@ -1,0 +1,125 @@
+"""The words on cards: what may be said, how sure, and how text becomes safe Markdown.
+
+Every variable part goes through `plain` (summary) or `gfm` (detail) here, so that nothing a
+document or a model package says can become markup, a link or a second line.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from fhir_mapping.study import StudyRef
+from fhir_mapping.text import plain as _one_line
+
+SUMMARY_UNITS = 139
+"""CDS Hooks 2.0.1, Card: fewer than 140 characters, counted as a browser counts (UTF-16)."""
+
+BAND = 5
+"""Width of a probability band in percent."""
+
+FORBIDDEN = ("normal", "diagnosed", "diagnosis is", "confirmed", "healthy", "ruled out", "rule out")
+"""Words that no text of ours says of a patient or an image."""
+
+UNREVIEWED = (
+    "**Made by AI and not reviewed by a person.**"
+    " Not for diagnosis on its own: look at the images themselves."
+)
+
+_NEVER_MARKUP = str.maketrans({"<": "‹", ">": "›"})
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_PUNCTUATION = frozenset("\\`*_{}[]()#+-.!|~:@/'=$^")
+_JOINER = "\N{WORD JOINER}"
+
+
+def plain(text: str, limit: int = 80) -> str:
+    """One line of visible text for a summary, without angle brackets."""
+    return _one_line(text, limit).translate(_NEVER_MARKUP)
+
+
+def gfm(text: str, limit: int = 200) -> str:
+    """`text` as GitHub Flavoured Markdown that shows it as it is, on one line.
+
+    Punctuation is escaped, HTML becomes entities, and an invisible joiner keeps autolinks
+    (``www.``, ``://``, ``@``) from being recognised by renderers that look after unescaping.
+    """
+    said = _one_line(text, limit)
+    for mark in ("://", "@"):
+        said = said.replace(mark, mark + _JOINER)
+    said = _JOINER.join(_split_www(said))
+    return "".join(_escaped(character) for character in said)
+
+
+def _split_www(text: str) -> list[str]:
+    """`text` cut after every ``www``, in any case."""
+    parts, start = [], 0
+    lower = text.lower()
+    while (at := lower.find("www", start)) >= 0:
+        parts.append(text[start : at + 3])
+        start = at + 3
+    return [*parts, text[start:]]
+
+
+def _escaped(character: str) -> str:
+    if character in _ENTITIES:
+        return _ENTITIES[character]
+    return f"\\{character}" if character in _PUNCTUATION else character
+
+
+def summary(text: str) -> str:
+    """`text`, cut at `SUMMARY_UNITS` and then ending in an ellipsis."""
+    if _units(text) <= SUMMARY_UNITS:
+        return text
+    kept = text
+    while _units(kept) > SUMMARY_UNITS - 1:
+        kept = kept[:-1]
+    return f"{kept.rstrip()}…"
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def percent_band(probability: float) -> str:
+    """A calibrated probability as the band of 5 percent it lies in: 0.873 is ``85–90 %``.
+
+    The lower end belongs to the band. At the ends it is ``under 5 %`` and ``over 95 %``: a model
+    never says 0 or 100. Four decimals would claim a precision that calibration does not have.
+    """
+    if not math.isfinite(probability):
+        return "not known"
+    # the small addition puts 0.85 (stored as 0.8499...) into the band that it opens
+    low = int(min(max(probability, 0.0), 1.0) * 100 / BAND + 1e-9) * BAND
+    if low < BAND:
+        return f"under {BAND} %"
+    return f"over {100 - BAND} %" if low >= 100 - BAND else f"{low}–{low + BAND} %"
+
+
+def study_name(study: StudyRef) -> str:
+    """A study as a reader knows it: ``MR of 2026-03-03``; never more than 40 characters."""
+    # presentation states, reports and the like are about images, and are not images
+    about = ("SR", "PR", "KO", "SEG", "DOC", "REG", "AU", "OT")
+    kinds = [m for m in study.modalities if m not in about] or list(study.modalities)
+    modality = plain("/".join(kinds[:3]), 20) or "imaging study"
+    return f"{modality} of {study.started_text[:10]}" if study.started_text else modality
+
+
+def moment(ms: int) -> str:
+    """Epoch milliseconds as ``2026-03-03 14:05 UTC``."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def ranges(numbers: tuple[int, ...]) -> str:
+    """Ascending numbers in words: (3, 4, 5, 9) is ``3–5, 9``."""
+    found: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in found)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """``1 study``, ``2 studies``."""
+    return f"{number} {one if number == 1 else many}"
