@@ -13,11 +13,14 @@ from pydicom import uid
 
 from inference import codestream
 from inference.codestream import Codestream
-from inference.errors import UndecodablePixels
+from inference.errors import LimitExceeded, UndecodablePixels
 from inference.instance import PixelLayout
+from inference.limits import MIB
 from models.contract import PixelArray
 
 Codec = Callable[[bytes, PixelLayout], PixelArray]
+# no modality compresses a single frame of this size this well; a run-length bomb does
+_LARGE_BYTES, _PLAUSIBLE_RATIO = 64 * MIB, 32
 _RGB = 2  # JCS_RGB: what the decoder is told, so that it converts nothing
 
 
@@ -31,6 +34,9 @@ def decode_frame(syntax: str, frame: bytes, layout: PixelLayout) -> PixelArray:
     codec = _CODECS.get(syntax)
     if codec is None:
         raise UndecodablePixels("The image is compressed in a way that is not read.", "unsupported")
+    size = layout.decoded_bytes // layout.frames
+    if size > _LARGE_BYTES and size > _PLAUSIBLE_RATIO * len(frame):
+        raise LimitExceeded("A frame claims to be far larger than its compressed data suggests.")
     pixels = codec(frame, layout)
     expected = (layout.rows, layout.columns, layout.samples)[: 2 if layout.samples == 1 else 3]
     if pixels.shape != expected:
@@ -56,6 +62,8 @@ def _agree(stated: Codestream, layout: PixelLayout) -> None:
 def _jpeg(frame: bytes, layout: PixelLayout) -> PixelArray:
     stated = codestream.jpeg(frame)
     _agree(stated, layout)
+    if not codestream.jpeg_is_whole(frame):
+        raise UndecodablePixels("The compressed image ends too early.", "truncated")
     # libjpeg takes three components for YCbCr unless a marker says otherwise; the tag knows
     untouched = stated.samples == 3 and stated.colour_transform is None and _is_rgb(stated, layout)
     space = _RGB if untouched else None
@@ -72,13 +80,10 @@ def _jpeg_ls(frame: bytes, layout: PixelLayout) -> PixelArray:
 
 
 def _jpeg_2000(frame: bytes, layout: PixelLayout) -> PixelArray:
+    # HTJ2K too: OpenJPEG refuses a damaged stream, where imagecodecs.htj2k_decode (2026.3.6)
+    # drops OpenJPH's error and gives back whatever was in memory
     _agree(codestream.jpeg2000(frame), layout)
     return np.asarray(imagecodecs.jpeg2k_decode(frame, planar=False, numthreads=1))
-
-
-def _htj2k(frame: bytes, layout: PixelLayout) -> PixelArray:
-    _agree(codestream.jpeg2000(frame), layout)
-    return np.asarray(imagecodecs.htj2k_decode(frame, planar=False))
 
 
 def _rle(frame: bytes, layout: PixelLayout) -> PixelArray:
@@ -107,8 +112,8 @@ _CODECS: dict[str, Codec] = {
     uid.JPEGLSNearLossless: _jpeg_ls,
     uid.JPEG2000Lossless: _jpeg_2000,
     uid.JPEG2000: _jpeg_2000,
-    uid.HTJ2KLossless: _htj2k,
-    uid.HTJ2KLosslessRPCL: _htj2k,
-    uid.HTJ2K: _htj2k,
+    uid.HTJ2KLossless: _jpeg_2000,
+    uid.HTJ2KLosslessRPCL: _jpeg_2000,
+    uid.HTJ2K: _jpeg_2000,
     uid.RLELossless: _rle,
 }

@@ -14,6 +14,7 @@ from inference.errors import UndecodablePixels
 _SOF = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}  # F7: JPEG-LS
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _SOS, _EOI, _APP0, _APP14 = 0xDA, 0xD9, 0xE0, 0xEE
+_PADDING = 64  # a fragment is padded to even length; some writers pad more
 _FRAME = Struct(">BHHB")
 _SIZ = Struct(">HHIIIIIIIIH")
 _BOX = Struct(">I4s")
@@ -56,6 +57,11 @@ def jpeg(data: bytes) -> Codestream:
         transform = _colour_transform(marker, data[position + 4 : position + 2 + length], transform)
         position += 2 + length
     raise _unrecognised()
+
+
+def jpeg_is_whole(data: bytes) -> bool:
+    """Whether the End Of Image marker is there: libjpeg fills what is missing with grey."""
+    return b"\xff\xd9" in data[-_PADDING:]
 
 
 def _colour_transform(marker: int, segment: bytes, before: int | None) -> int | None:

@@ -11,7 +11,6 @@ import io
 import logging
 import re
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +29,7 @@ from pydicom.uid import (
 )
 
 from inference.boundary import contained
+from inference.deflated import DeflatedBody
 from inference.errors import InferenceError, LimitExceeded, UnreadableInstance
 from inference.limits import Limits
 from models.contract import SeriesFacts
@@ -123,19 +123,24 @@ def read_instance(data: bytes, limits: Limits) -> Instance:
     if len(data) > limits.instance_bytes:
         raise LimitExceeded("The instance is larger than the configured limit.")
     with contained(_unreadable):
-        syntax, body = _inflated(data, limits)
+        syntax, end = _file_meta(data)
+        deflated = (
+            _deflated(data, end, limits) if syntax == DeflatedExplicitVRLittleEndian else None
+        )
+        body = deflated.inflated if deflated else data
         header, pixel = _parse(body, limits)
-        # whatever the transfer syntax says: undefined length means items (PS3.5 A.4)
-        encapsulated = pixel is not None and pixel.length == _UNDEFINED
-        value = _pixel_value(body, pixel, encapsulated)
         layout = _layout(header, pixel.number) if pixel else None
         for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
             uid_of(header, keyword)
-    _check_size(layout, limits)
+        _check_size(layout, limits)
+        if deflated and pixel and layout:
+            deflated.inflate_pixels(pixel.start, pixel.length, layout.decoded_bytes)
+            body = deflated.inflated
+        value = _pixel_value(body, pixel)
     return Instance(
         header=header,
         transfer_syntax=syntax or _assumed_syntax(header),
-        encapsulated=encapsulated,
+        encapsulated=pixel is not None and pixel.length == _UNDEFINED,
         layout=layout,
         pixel_value=value,
         encoded=data,
@@ -233,19 +238,11 @@ def _parse(body: bytes, limits: Limits) -> tuple[Dataset, _PixelElement | None]:
     return header, found[-1] if found else None
 
 
-def _inflated(data: bytes, limits: Limits) -> tuple[str, bytes]:
-    """The transfer syntax, if stated, and bytes that are not deflated (PS3.5 A.5)."""
-    syntax, end = _file_meta(data)
-    if syntax != DeflatedExplicitVRLittleEndian:
-        return syntax, data
-    most = limits.header_bytes + limits.decoded_instance_bytes
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = stream.decompress(memoryview(data)[end:], most + 1)
-    if len(inflated) > most:
-        raise LimitExceeded("The deflated instance is larger than the configured limit.")
-    if not stream.eof:
-        raise UnreadableInstance("The deflated instance ends too early.")
-    return syntax, inflated
+def _deflated(data: bytes, end: int, limits: Limits) -> DeflatedBody:
+    """The data set behind the File Meta Information, inflated as far as a header may reach."""
+    body = DeflatedBody(memoryview(data)[end:])
+    body.inflate_to(limits.header_bytes + 1)
+    return body
 
 
 def _file_meta(data: bytes) -> tuple[str, int]:
@@ -274,14 +271,14 @@ def _assumed_syntax(header: Dataset) -> str:
     return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
 
 
-def _pixel_value(body: bytes, pixel: _PixelElement | None, encapsulated: bool) -> memoryview:
+def _pixel_value(body: bytes, pixel: _PixelElement | None) -> memoryview:
+    """Undefined length means items up to a delimiter, whatever the transfer syntax (PS3.5 A.4)."""
     if pixel is None:
         return memoryview(b"")
-    start = pixel.start
-    end = len(body) if encapsulated else start + pixel.length
+    end = len(body) if pixel.length == _UNDEFINED else pixel.start + pixel.length
     if end > len(body):
         raise UnreadableInstance("The instance ends inside its pixel data.")
-    return memoryview(body)[start:end]
+    return memoryview(body)[pixel.start : end]
 
 
 def _layout(header: Dataset, number: str) -> PixelLayout:

@@ -28,7 +28,8 @@ _GREY = ("MONOCHROME1", "MONOCHROME2")
 class PixelSource:
     """The frames of one instance, each decoded when it is asked for; safe to share by threads.
 
-    Raises UndecodablePixels (and nothing else) from every method.
+    Raises UndecodablePixels from every method, and LimitExceeded where a frame would be
+    implausibly large; nothing else.
     """
 
     def __init__(self, instance: Instance) -> None:

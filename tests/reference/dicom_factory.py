@@ -305,3 +305,26 @@ def broken_geometries() -> Iterator[tuple[str, str, list[Dataset]]]:
         "geometry-missing",
         [instance(SOPInstanceUID=uid(i), InstanceNumber=i) for i in range(6)],
     )
+
+
+def palette_colour(indices: Pixels) -> Dataset:
+    """A PALETTE COLOR image: index n is (n, 255 - n, 7) in 8 bits."""
+    ds = instance(indices, PhotometricInterpretation="PALETTE COLOR")
+    ramp = np.arange(256, dtype="<u2") * 257
+    tables = {"Red": ramp, "Green": ramp[::-1], "Blue": np.full(256, 7 * 257, "<u2")}
+    for name, table in tables.items():
+        setattr(ds, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(ds, f"{name}PaletteColorLookupTableData", table.tobytes())
+    return ds
+
+
+def with_modality_table(pixels: Pixels) -> Dataset:
+    """An image whose Modality LUT gives 2 x value + 100 for the first 1024 values."""
+    ds = instance(pixels)
+    item = Dataset()
+    item.LUTDescriptor = [1024, 0, 16]
+    item.ModalityLUTType = "US"
+    item.LUTData = (np.arange(1024, dtype="<u2") * 2 + 100).tobytes()
+    item["LUTData"].VR = "OW"
+    ds.ModalityLUTSequence = [item]
+    return ds
