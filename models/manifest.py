@@ -12,7 +12,6 @@ from typing import Literal
 from models import schema
 from models.contract import Coding, Role
 from models.errors import ManifestError
-from models.preprocess import InputSpec
 
 MANIFEST_NAME = "model.toml"
 
@@ -41,6 +40,20 @@ class Applicability:
     min_rows: int
     min_columns: int
     samples_per_pixel: int
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the graph takes at `name`: one grey plane of `rows` x `columns`, float32, 0 to 1.
+
+    The slice's values between its two percentiles (0 to 100) are spread over 0 to 1.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    low_percentile: float
+    high_percentile: float
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,25 +10,14 @@ from PIL import Image
 
 from models.contract import FloatArray, PixelArray
 from models.errors import UnusablePixels
+from models.manifest import InputSpec
+
+__all__ = ["InputSpec", "prepare", "window_to_uint8"]
 
 _PERCENTILE_SAMPLE = 16_384
 _MAX_ASPECT = 16.0
 # between these, 255 / range and value - low are finite float32 numbers
 _SMALLEST_RANGE, _LARGEST_RANGE = 1e-35, 1e35
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What the graph takes at `name`: one grey plane of `rows` x `columns`, float32, 0 to 1.
-
-    The slice's values between its two percentiles (0 to 100) are spread over 0 to 1.
-    """
-
-    name: str
-    rows: int
-    columns: int
-    low_percentile: float
-    high_percentile: float
 
 
 def prepare(pixels: PixelArray, spec: InputSpec, pixel_aspect: float = 1.0) -> FloatArray:

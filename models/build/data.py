@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from models.preprocess import InputSpec, prepare
+from models.manifest import InputSpec
+from models.preprocess import prepare
 
 LABELS = ("glioma", "meningioma", "pituitary", "notumor")
 KEYS = ("glioma", "meningioma", "pituitary", "no-tumour")  # the same, as the package names them

@@ -1,0 +1,79 @@
+"""Which series a model may read; each refusal says why to a person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from models.applicability import reasons_against
+from models.contract import SeriesFacts
+from models.manifest import parse_manifest
+from tests.unit.models.facts import HEAD_MR, MANIFEST
+
+RULE = parse_manifest(MANIFEST).applies_to
+
+
+def kinds(series: SeriesFacts) -> list[str]:
+    return [reason.kind for reason in reasons_against(RULE, series)]
+
+
+def test_a_head_mr_series_is_accepted() -> None:
+    assert kinds(HEAD_MR) == []
+
+
+@pytest.mark.parametrize("body_part", [None, "", "  ", "brain", " Head "])
+def test_a_series_without_body_part_or_with_another_spelling_is_accepted(
+    body_part: str | None,
+) -> None:
+    assert kinds(replace(HEAD_MR, body_part=body_part)) == []
+
+
+def test_what_the_archive_has_not_said_yet_is_not_held_against_a_series() -> None:
+    assert kinds(SeriesFacts("1.2.3", modality="MR")) == []
+
+
+def test_the_modality_must_be_stated() -> None:
+    assert kinds(replace(HEAD_MR, modality=None)) == ["modality-unknown"]
+
+
+def test_another_modality_is_refused() -> None:
+    assert kinds(replace(HEAD_MR, modality="CT")) == ["modality"]
+
+
+def test_another_body_part_is_refused() -> None:
+    assert kinds(replace(HEAD_MR, body_part="KNEE")) == ["body-part"]
+
+
+@pytest.mark.parametrize("description", ["SCOUT", "3pl_scout", "ax/ADC", "B0 Field Map", "Scout-2"])
+def test_a_series_described_by_an_excluded_word_is_refused(description: str) -> None:
+    assert kinds(replace(HEAD_MR, description=description)) == ["excluded-series"]
+
+
+@pytest.mark.parametrize("description", ["scouting", "BADCASE", "field of view", "map field"])
+def test_a_part_of_another_word_is_not_an_excluded_word(description: str) -> None:
+    assert kinds(replace(HEAD_MR, description=description)) == []
+
+
+def test_the_image_type_is_searched_too() -> None:
+    assert kinds(replace(HEAD_MR, image_type=("DERIVED", "PRIMARY", "ADC"))) == ["excluded-series"]
+
+
+def test_small_and_coloured_images_are_refused() -> None:
+    small = replace(HEAD_MR, rows=32, columns=512, samples_per_pixel=3)
+    assert kinds(small) == ["too-small", "colour"]
+    assert kinds(replace(HEAD_MR, columns=63)) == ["too-small"]
+
+
+def test_a_series_may_be_refused_for_several_reasons_at_once() -> None:
+    assert kinds(replace(HEAD_MR, modality="CT", body_part="KNEE")) == ["modality", "body-part"]
+
+
+def test_a_reason_never_repeats_the_series_own_text() -> None:
+    """Free text of a header may identify a person (PS3.15 E.1: descriptions are to be cleaned)."""
+    series = replace(
+        HEAD_MR, modality="JANEDOE", body_part="JANEDOE KNEE", description="scout of JaneDoe"
+    )
+    for reason in reasons_against(RULE, series):
+        assert "janedoe" not in reason.sentence.lower()
+        assert reason.sentence.endswith(".")
