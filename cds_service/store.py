@@ -7,6 +7,7 @@ hashes of the rest, so a folder that was torn or changed afterwards is not shown
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -151,8 +152,8 @@ class ExplanationStore:
             _sync(folder)
             try:
                 folder.rename(target)
-            except OSError:
-                if not target.is_dir():
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 for name in (*files, _PAGE):  # the page last: until then the old one is whole
                     (folder / name).replace(target / name)
@@ -164,13 +165,11 @@ class ExplanationStore:
         """A new folder, locked while in use, and gone afterwards unless it was renamed."""
         folder = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
         folder.mkdir(mode=0o700)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
+            with _locked(folder, fcntl.LOCK_EX):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
 
     def _folders(self) -> list[Path]:
         with os.scandir(self._root) as entries:
@@ -178,13 +177,19 @@ class ExplanationStore:
 
     def _remove_leftovers(self) -> None:
         for folder in self._root.glob(f"{_TEMPORARY}*"):
-            with suppress(OSError):
-                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder)
-                finally:
-                    os.close(lock)
+            with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    """The kernel lets go of the lock when the process ends, however it ends (flock(2))."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

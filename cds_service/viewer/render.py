@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markdown_it.token import Token
+from markupsafe import Markup, escape
 
 from cds_service.explanation import ExplanationPage
 from cds_service.viewer.view import view_of
@@ -46,8 +48,19 @@ class Pages:
 
 
 def _markdown(text: str) -> str:
-    """CommonMark with tables; HTML is text, images are left out, links are http(s) or none."""
+    """CommonMark with tables; HTML is shown as text, pictures as their words, links are http(s)."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    parser.disable(["image", "html_block", "html_inline"])
-    parser.validateLink = lambda url: url.startswith(("https://", "http://", "#"))  # type: ignore[method-assign]  # the documented way to narrow it
+    parser.validateLink = _is_web_address  # type: ignore[method-assign]  # as its documentation says
+    parser.add_render_rule("image", _words_of_image)
     return str(parser.render(text))
+
+
+def _is_web_address(url: str) -> bool:
+    return url.startswith(("https://", "http://", "#"))
+
+
+def _words_of_image(
+    renderer: object, tokens: Sequence[Token], index: int, options: object, env: object
+) -> str:
+    """A picture in a card would be a request to somebody else."""
+    return str(escape(tokens[index].content))

@@ -23,7 +23,7 @@ CardSource = Callable[[str, str], str | None]
 
 _log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
-_ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
+_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
 def viewer_blueprint(

@@ -84,6 +84,7 @@ class PictureView:
     alternative: str
     method: str
     faithfulness: str
+    caution: str
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ def _picture(result: PageResult, picture: PagePicture) -> PictureView:
         alternative=f"{position}, grey image that the model's answer rests on",
         method=wording.method(picture),
         faithfulness=wording.faithfulness(picture.deletion_drop),
+        caution=wording.caution(result, picture.deletion_drop),
     )
 
 

@@ -35,6 +35,7 @@ _GATES = {
     "agreement": "Agreement",
 }
 
+_MUCH, _PART = 0.3, 0.1  # drops of probability from which a map carries much, or a part
 _METHODS = {"cam": "Class activation map", "occlusion": "Occlusion map"}
 
 _PRECISIONS = {"int8": "8-bit integers (int8)", "fp32": "32-bit floating point (fp32)"}
@@ -45,10 +46,10 @@ def percent(probability: float) -> str:
     if not 0 <= probability <= 1:
         return "not a probability"
     if probability >= 0.995:
-        return "above 99 %"
+        return "above 99\u00a0%"
     if probability < 0.005:
-        return "below 1 %"
-    return f"{round(probability * 100)} %"
+        return "below 1\u00a0%"
+    return f"{round(probability * 100)}\u00a0%"
 
 
 def against(probability: float, threshold: float) -> str:
@@ -167,15 +168,24 @@ def faithfulness(drop: float | None) -> str:
         return "Whether the colours carry the answer was not measured."
     points = round(drop * 100)
     if points <= 0:
-        test = "With the strongest fifth blanked, the model's probability does not fall"
+        test = "With the strongest fifth blanked, the model’s probability does not fall"
     else:
         unit = "point" if points == 1 else "points"
-        test = f"With the strongest fifth blanked, the model's probability falls by {points} {unit}"
-    if drop >= 0.3:
+        test = f"With the strongest fifth blanked, the model’s probability falls by {points} {unit}"
+    if drop >= _MUCH:
         return f"{test}: the coloured region carries much of the answer."
-    if drop >= 0.1:
+    if drop >= _PART:
         return f"{test}: the coloured region carries a part of the answer."
     return f"{test}: the colours explain little here. Do not rely on them."
+
+
+def caution(result: PageResult, drop: float | None) -> str:
+    """What must stand beside the picture itself, not further down."""
+    if result.outcome is Outcome.INDETERMINATE:
+        return "The answer is withheld: the colours are shown for checking only."
+    if drop is not None and drop < _PART:
+        return "The colours explain little here. Do not rely on them."
+    return ""
 
 
 def method(picture: PagePicture) -> str:

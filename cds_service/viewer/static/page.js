@@ -10,7 +10,7 @@ for (const viewer of document.querySelectorAll(".viewer")) {
   const show = (percent) => {
     overlay.style.opacity = String(percent / 100);
     range.setAttribute("aria-valuetext", percent + " per cent");
-    shown.textContent = percent + " %";
+    shown.textContent = percent + "\u00a0%";
     for (const preset of presets) preset.checked = Number(preset.value) === percent;
   };
   range.addEventListener("input", () => show(Number(range.value)));
