@@ -27,6 +27,7 @@ from cds_service.security.egress import Allowance
 
 _DICOM_JSON = "application/dicom+json"
 _PAGE_CAP = 200
+_ROUND = 50  # known silent caps: 50, 100, 200, 250, 500, 1000, 5000
 
 
 class Archive:
@@ -99,7 +100,7 @@ class Archive:
         do not know.
 
         Raises:
-            ValueError: neither is given, or the UID is none.
+            ValueError: neither is given.
             UpstreamError: see `cds_service.clients.errors`.
         """
         query = []
@@ -128,6 +129,8 @@ class Archive:
             UpstreamError: see `cds_service.clients.errors`.
         """
         found = self._query(f"studies/{_checked(study_uid)}/series", "", SERIES_FIELDS)
+        if any(dj.uid(data_set, "0020000E") is None for data_set in found):
+            raise BadAnswer(f"{self.name} lists a series without its UID.")
         facts = (series_facts(data_set, study_uid) for data_set in found)
         unique = {fact.series_uid: fact for fact in facts if fact is not None}
         return tuple(self._completed(fact) for fact in unique.values())
@@ -202,22 +205,34 @@ class Archive:
     def _query(
         self, path: str, query: str, fields: str, deadline: Deadline | None = None
     ) -> tuple[dj.Element, ...]:
-        """All pages of a query (PS3.18 8.3.4): by `limit` if so configured, or on Warning 299."""
+        """All pages of a query (PS3.18 8.3.4).
+
+        An archive that caps its answer should say so (Warning 299); some do not, so a page of a
+        suspiciously round length is followed by a question for the next one.
+        """
         deadline = deadline or self._client.deadline(self.policy)
         if fields and self._quirk.includefields:
             query = "&".join(filter(None, (query, f"includefield={fields}")))
         collected: list[dj.Element] = []
-        size = self._quirk.page_size
+        size, more = self._quirk.page_size, False
         for _ in range(_PAGE_CAP):
-            paging = f"limit={size}&offset={len(collected)}" if size else ""
-            if not size and collected:
-                paging = f"offset={len(collected)}"
+            paging = f"limit={size}" if size else ""
+            if collected:
+                paging = "&".join(filter(None, (paging, f"offset={len(collected)}")))
             asked = "&".join(filter(None, (query, paging)))
-            page, more = self._page(path, asked, self.policy, deadline)
+            said_more = more
+            try:
+                page, more = self._page(path, asked, self.policy, deadline)
+            except Rejected:
+                if not collected or size or said_more:
+                    raise
+                return tuple(collected)  # it knows no offset, so it knows no pages
             if collected and page and page[0] == collected[0]:
-                raise BadAnswer(f"{self.name} sends the same page again and again.")
+                if said_more:
+                    break
+                return tuple(collected)  # it does not look at offset: that was everything
             collected += page
-            if not page or not (more or (size and len(page) >= size)):
+            if not page or not (more or len(page) == size or len(page) % _ROUND == 0):
                 return tuple(collected)
         raise BadAnswer(f"The list of {self.name} does not end.")
 
@@ -241,7 +256,7 @@ class Archive:
 
 def _checked(uid: str) -> str:
     if not dj.is_uid(uid):
-        raise ValueError("Not a DICOM UID.")
+        raise Rejected("The identifier of a study or series is not a DICOM UID.")
     return uid
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -58,7 +57,8 @@ class Sekmet:
         self.process = Process(command, folder, self._ready, environment)
 
     def _ready(self) -> bool:
-        with contextlib.suppress(urllib.error.HTTPError):
+        try:
             with urllib.request.urlopen(f"{self.base_url}/metadata", timeout=2):  # noqa: S310 -- loopback
                 return True
-        return True  # 401 is an answer too
+        except urllib.error.HTTPError:
+            return True  # 401 is an answer too
