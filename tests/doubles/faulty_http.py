@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -186,7 +186,9 @@ def redirect(url: str, status: int = 302) -> Reply:
 
 def gzip_bomb(size_bytes: int, headers: Mapping[str, str] | None = None) -> Reply:
     """Few bytes on the wire, `size_bytes` zeros when unpacked."""
-    body = gzip.compress(b"\0" * size_bytes, 9)
+    packer = zlib.compressobj(9, wbits=31)
+    piece = b"\0" * (1 << 20)
+    body = b"".join(packer.compress(piece) for _ in range(size_bytes >> 20)) + packer.flush()
     return answer(200, body, {"Content-Encoding": "gzip", **(headers or {})})
 
 
