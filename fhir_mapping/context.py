@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from fhir_mapping.codes import AI_ASSERTED, BODY_SITES, REPORT_CODES, TEST_DATA, Code
 from fhir_mapping.errors import Malformed
 from fhir_mapping.identity import IDENTIFIER_ROOT
+from fhir_mapping.text import plain
 from models.manifest import Manifest
 
 Resource = dict[str, object]
@@ -128,11 +129,12 @@ class ReportContext:
 
     def performer(self) -> Resource:
         """Return ``{"performer": […]}`` for the organisation, or nothing."""
-        if not self.organisation and self.organisation_reference is None:
+        display = plain(self.organisation, 200)
+        if not display and self.organisation_reference is None:
             return {}
         who: Resource = {"type": "Organization"}
         if self.organisation_reference is not None:
             who["reference"] = self.organisation_reference
-        if self.organisation:
-            who["display"] = self.organisation
+        if display:
+            who["display"] = display
         return {"performer": [who]}

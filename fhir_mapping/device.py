@@ -6,7 +6,7 @@ from fhir_mapping.codes import UCUM
 from fhir_mapping.context import ReportContext, Resource
 from fhir_mapping.identity import device_identity
 from fhir_mapping.narrative import narrative
-from fhir_mapping.text import plain
+from fhir_mapping.text import plain, said
 from inference.analysis import ModelResult
 
 DEVICE_TYPE = "Artificial intelligence algorithm"
@@ -14,7 +14,11 @@ DEVICE_TYPE = "Artificial intelligence algorithm"
 
 def device_name(result: ModelResult) -> str:
     """Return title and version: how people call the model."""
-    return plain(f"{result.model_title or result.model_id} {result.model_version}", 200)
+    return f"{_title(result)} {said(result.model_version, 100)}"
+
+
+def _title(result: ModelResult) -> str:
+    return plain(result.model_title, 200) or said(result.model_id)
 
 
 def device(result: ModelResult, context: ReportContext) -> Resource:
@@ -31,23 +35,21 @@ def device(result: ModelResult, context: ReportContext) -> Resource:
         "identifier": [device_identity(result, context.identifier_root).identifier()],
         "status": "active",
         "deviceName": [
-            {
-                "name": plain(result.model_title or result.model_id, 200),
-                "type": "user-friendly-name",
-            },
-            {"name": plain(result.model_id, 200), "type": "model-name"},
+            {"name": _title(result), "type": "user-friendly-name"},
+            {"name": said(result.model_id), "type": "model-name"},
         ],
-        "modelNumber": plain(result.model_id, 200),
+        "modelNumber": said(result.model_id),
         "type": {"text": DEVICE_TYPE},
         "version": [
-            {"type": {"text": "Model version"}, "value": plain(result.model_version, 100)},
-            {"type": {"text": "SHA-256 of the weights"}, "value": result.model_sha256},
-            {"type": {"text": "Precision"}, "value": plain(result.precision, 100)},
+            {"type": {"text": "Model version"}, "value": said(result.model_version)},
+            {"type": {"text": "SHA-256 of the weights"}, "value": said(result.model_sha256)},
+            {"type": {"text": "Precision"}, "value": said(result.precision)},
         ],
         "property": [_threshold(item.display, item.threshold) for item in result.probabilities],
     }
-    if facts.developer:
-        made["manufacturer"] = plain(facts.developer, 200)
+    developer = plain(facts.developer, 200)
+    if developer:
+        made["manufacturer"] = developer
     if facts.card_url:
         made["url"] = facts.card_url
     return {name: value for name, value in made.items() if value != []}
@@ -55,7 +57,7 @@ def device(result: ModelResult, context: ReportContext) -> Resource:
 
 def _threshold(display: str, value: float) -> Resource:
     quantity = {"value": round(value, 3), "unit": "1", "system": UCUM, "code": "1"}
-    kind = {"text": f"Probability from which it is stated: {plain(display, 80)}"}
+    kind = {"text": f"Probability from which it is stated: {said(display, 80)}"}
     return {"type": kind, "valueQuantity": [quantity]}
 
 

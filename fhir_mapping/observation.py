@@ -21,7 +21,7 @@ from fhir_mapping.identity import IDENTIFIER_ROOT, device_identity, observation_
 from fhir_mapping.narrative import narrative
 from fhir_mapping.references import about, effective, imaging_study
 from fhir_mapping.study import StudyRef
-from fhir_mapping.text import plain
+from fhir_mapping.text import plain, said
 from inference.analysis import Analysis, LabelProbability, ModelResult, Outcome
 
 _INTERPRETATIONS = {
@@ -84,7 +84,7 @@ def finding_concept(finding: LabelProbability) -> Resource:
     if finding.coding is None:
         return {"text": text}
     coding = finding.coding
-    return Code(coding.system, coding.code, plain(coding.display, 200), "manifest").concept(text)
+    return Code(coding.system, coding.code, said(coding.display), "manifest").concept(text)
 
 
 def _answer(result: ModelResult) -> Resource:

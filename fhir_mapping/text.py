@@ -20,6 +20,11 @@ def plain(text: str, limit: int = 500) -> str:
     return joined if len(joined) <= limit else joined[: limit - 1].rstrip() + "…"
 
 
+def said(text: str, limit: int = 200) -> str:
+    """Return `text` as `plain` does, or words that say that there is none (FHIR has no empty)."""
+    return plain(text, limit) or "not stated"
+
+
 def _shown(character: str) -> str:
     if character.isspace():
         return " "

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from fhir_mapping.context import ModelFacts
-from fhir_mapping.text import plain
+from fhir_mapping.text import plain, said
 from inference.analysis import Analysis, ModelResult, Outcome
 
 AI_NOTICE = "AI result, not reviewed by a clinician; not for diagnosis on its own."
@@ -38,7 +38,7 @@ def probability_band(probability: float) -> str:
 
 def in_sentence(display: str) -> str:
     """Return a display for use inside a sentence: ``Glioma`` -> ``glioma``, ``CNS`` stays."""
-    clean = plain(display, 80)
+    clean = said(display, 80)
     return clean[:1].lower() + clean[1:] if clean[1:2].islower() else clean
 
 

@@ -1,0 +1,277 @@
+"""What DiagnosticReport, Observation, Device and Provenance say, and what they must not."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from fhir_mapping.codes import CHEST_XRAY_REPORT
+from fhir_mapping.context import ModelFacts, ReportContext
+from fhir_mapping.device import device
+from fhir_mapping.observation import observation
+from fhir_mapping.references import effective, imaging_study
+from fhir_mapping.report import report
+from fhir_mapping.wording import conclusion, in_sentence, listed, probability_band, result_sentence
+from inference.analysis import ModelResult
+from tests.unit.fhir_mapping.cases import (
+    ABSTAINED,
+    FULL_CONTEXT,
+    FULL_REF,
+    MINIMAL_CONTEXT,
+    MINIMAL_REF,
+    NEGATIVE,
+    RESULT,
+    STUDY_UID,
+    UNCODED_FINDING,
+    analysis_of,
+)
+
+RESULTS = [RESULT, NEGATIVE, ABSTAINED, UNCODED_FINDING]
+
+
+def observed(result: ModelResult, context: ReportContext = FULL_CONTEXT) -> dict[str, Any]:
+    return observation(result, analysis_of(result), FULL_REF, context)
+
+
+def reported(*results: ModelResult, context: ReportContext = FULL_CONTEXT) -> dict[str, Any]:
+    return report(analysis_of(*results), results, FULL_REF, context)
+
+
+def codes(concept: dict[str, Any]) -> list[str]:
+    return [coding["code"] for coding in concept["coding"]]
+
+
+def test_a_finding_is_the_value_with_the_probability_of_each_label() -> None:
+    made = observed(RESULT)
+    assert codes(made["valueCodeableConcept"]) == ["393564001"]
+    assert made["valueCodeableConcept"]["text"] == "Possible glioma"
+    assert codes(made["interpretation"][0]) == ["POS"]
+    assert "dataAbsentReason" not in made
+    assert [part["valueQuantity"]["value"] for part in made["component"]] == [0.935, 0.041, 0.024]
+
+
+def test_an_uncoded_finding_is_said_in_words() -> None:
+    assert observed(UNCODED_FINDING)["valueCodeableConcept"] == {"text": "Possible lesion"}
+
+
+def test_no_finding_is_the_absence_of_what_was_looked_for() -> None:
+    made = observed(NEGATIVE)
+    assert codes(made["valueCodeableConcept"]) == ["121054"]
+    assert made["valueCodeableConcept"]["text"] == "No sign of glioma or meningioma"
+    assert codes(made["interpretation"][0]) == ["NEG"]
+
+
+def test_an_abstention_has_a_reason_and_neither_value_nor_probability() -> None:
+    """R4 Observation, obs-6."""
+    made = observed(ABSTAINED)
+    assert codes(made["dataAbsentReason"]) == ["unknown"]
+    assert "unlike the training data" in made["dataAbsentReason"]["text"]
+    assert codes(made["interpretation"][0]) == ["IND"]
+    assert not [key for key in made if key.startswith("value") or key == "component"]
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_components_can_be_told_apart_and_are_not_the_observation_s_code(
+    result: ModelResult,
+) -> None:
+    """R4 Observation, obs-7."""
+    made = observed(result)
+    own = [tuple(codes(part["code"])) for part in made.get("component", [])]
+    assert len(set(own)) == len(own)
+    assert all("122157" in item for item in own)
+    assert not {c for item in own for c in item} & set(codes(made["code"]))
+
+
+def test_numbers_are_written_without_noise() -> None:
+    """C27: three decimals, as JSON prints them."""
+    written = json.dumps(observed(replace(RESULT, finding=None, outcome=NEGATIVE.outcome)))
+    for number in re.findall(r'"value": ([0-9.]+)', written):
+        assert len(number.partition(".")[2]) <= 3
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_a_device_is_never_a_performer(result: ModelResult) -> None:
+    """R4: DiagnosticReport.performer may be an Organization, a Device may not be one (C08, C30)."""
+    for made in (observed(result), reported(result)):
+        [performer] = made["performer"]
+        assert performer == {
+            "type": "Organization",
+            "reference": "Organization/h1",
+            "display": "General Hospital",
+        }
+        assert "resultsInterpreter" not in made
+    assert "performer" not in reported(result, context=MINIMAL_CONTEXT)
+
+
+def test_no_profile_is_claimed() -> None:
+    """IMR and IDR need a person who interpreted (C09)."""
+    assert "profile" not in json.dumps([observed(RESULT), reported(RESULT)])
+
+
+def test_the_observation_belongs_to_the_study_the_order_the_visit_and_the_model() -> None:
+    made = observed(RESULT)
+    study = {
+        "reference": "ImagingStudy/s1",
+        "type": "ImagingStudy",
+        "identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}"},
+    }
+    assert made["partOf"] == made["derivedFrom"] == [study]
+    assert made["subject"] == {"reference": "Patient/p1"}
+    assert made["encounter"] == {"reference": "Encounter/e1"}
+    assert made["basedOn"] == [{"reference": "ServiceRequest/o1"}]
+    assert made["device"]["reference"].startswith("urn:uuid:")
+    assert codes(made["bodySite"]) == ["12738006"]
+
+
+def test_a_study_without_an_id_is_referred_to_by_its_uid() -> None:
+    assert "reference" not in imaging_study(MINIMAL_REF)
+
+
+def test_the_note_says_what_the_reader_must_know() -> None:
+    [note] = observed(NEGATIVE)["note"]
+    for part in (
+        "not reviewed",
+        "not cleared",
+        "4 images of one series",
+        "Nothing else was assessed",
+        "1 series of the study not analysed",
+        "Trained on contrast-enhanced T1 slices only.",
+    ):
+        assert part in note["text"]
+
+
+@pytest.mark.parametrize(
+    ("ref", "written"),
+    [
+        (FULL_REF, {"effectiveDateTime": "2024-05-06T07:08:09Z"}),
+        (replace(FULL_REF, started_text="2024-05"), {"effectiveDateTime": "2024-05"}),
+        (
+            replace(FULL_REF, started_text=None),
+            {"effectiveDateTime": "2024-05-06T07:08:09+00:00"},
+        ),
+        (
+            replace(FULL_REF, started_text=None, started=datetime(2024, 5, 6, 7)),  # noqa: DTZ001 -- the case
+            {"effectiveDateTime": "2024-05-06"},
+        ),
+        (
+            MINIMAL_REF,
+            {
+                "_effectiveDateTime": {
+                    "extension": [
+                        {
+                            "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+                            "valueCode": "unknown",
+                        }
+                    ]
+                }
+            },
+        ),
+    ],
+)
+def test_the_time_is_that_of_the_images(ref: Any, written: dict[str, Any]) -> None:
+    """US Core wants the element in a preliminary report: unknown is said, not left out (C06)."""
+    assert effective(ref) == written
+
+
+def test_issued_is_when_this_version_was_made() -> None:
+    assert reported(RESULT)["issued"] == observed(RESULT)["issued"] == "2024-05-06T08:00:00.123Z"
+
+
+def test_the_report_is_radiology_and_names_the_study_only_when_it_is_sure() -> None:
+    made = reported(RESULT)
+    assert codes(made["category"][0]) == ["RAD", "LP29684-5"]
+    assert codes(made["code"]) == ["24590-2"]
+    assert codes(reported(RESULT, context=MINIMAL_CONTEXT)["code"]) == ["18748-4"]
+    chest = replace(RESULT, model_id="chest")
+    facts = {**FULL_CONTEXT.models, "chest": ModelFacts(report_code=CHEST_XRAY_REPORT)}
+    both = reported(RESULT, chest, context=replace(FULL_CONTEXT, models=facts))
+    assert codes(both["code"]) == ["18748-4"]
+
+
+def test_only_a_stated_finding_is_a_conclusion_code() -> None:
+    made = reported(RESULT, replace(RESULT, series_uid="1.2"), NEGATIVE, ABSTAINED)
+    assert [codes(item) for item in made["conclusionCode"]] == [["393564001"]]
+    assert "conclusionCode" not in reported(NEGATIVE, ABSTAINED)
+
+
+def test_report_observation_and_conclusion_say_the_same() -> None:
+    """C12: one sentence, made in one place."""
+    for result in RESULTS:
+        sentence = result_sentence(result)
+        assert sentence in reported(result)["conclusion"]
+        assert sentence in observed(result)["text"]["div"]
+
+
+def test_findings_come_first_in_the_conclusion() -> None:
+    said = conclusion([NEGATIVE, ABSTAINED, RESULT, RESULT])
+    places = [said.index(word) for word in ("suggests possible", "gave no answer", "found no sign")]
+    assert places == sorted(places)
+    assert said.count("suggests") == 1
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("context", [FULL_CONTEXT, MINIMAL_CONTEXT], ids=["full", "minimal"])
+def test_words_that_lull_are_never_used(result: ModelResult, context: ReportContext) -> None:
+    """F14: nothing is diagnosed, confirmed or normal; a result is suggested and not reviewed."""
+    made = [observed(result, context), reported(result, context=context)]
+    said = json.dumps(made).lower()
+    assert not re.search(r"\b(normal|healthy|confirmed|diagnosed|ruled out|certain)\b", said)
+    assert said.count("not reviewed by a clinician") >= 3
+
+
+@pytest.mark.parametrize(
+    ("probability", "band"),
+    [
+        (-1.0, "under 5 %"),
+        (0.0, "under 5 %"),
+        (0.049, "under 5 %"),
+        (0.05, "5–10 %"),
+        (0.85, "85–90 %"),
+        (0.8999, "85–90 %"),
+        (0.9, "90–95 %"),
+        (0.95, "over 95 %"),
+        (1.0, "over 95 %"),
+        (7.0, "over 95 %"),
+        (float("nan"), "not known"),
+    ],
+)
+def test_a_probability_is_a_band(probability: float, band: str) -> None:
+    assert probability_band(probability) == band
+
+
+@pytest.mark.parametrize(
+    ("display", "inside"),
+    [("Glioma", "glioma"), ("CNS lymphoma", "CNS lymphoma"), ("", "not stated")],
+)
+def test_a_display_fits_into_a_sentence(display: str, inside: str) -> None:
+    assert in_sentence(display) == inside
+
+
+def test_lists_read_well() -> None:
+    assert [listed([]), listed("a"), listed("ab"), listed("abc")] == [
+        "",
+        "a",
+        "a or b",
+        "a, b or c",
+    ]
+
+
+def test_an_abstention_without_a_failed_gate_still_has_a_reason() -> None:
+    assert "not certain enough" in result_sentence(replace(ABSTAINED, gates=()))
+
+
+def test_a_device_is_a_version_of_a_model() -> None:
+    made: dict[str, Any] = device(RESULT, FULL_CONTEXT)
+    assert [item["value"] for item in made["version"]] == ["1.0.0", "ab" * 32, "int8"]
+    assert made["manufacturer"] == "The scanhook project"
+    assert {item["type"] for item in made["deviceName"]} == {"user-friendly-name", "model-name"}
+    assert [item["valueQuantity"][0]["value"] for item in made["property"]] == [0.8, 0.8, 0.9]
+    assert "udiCarrier" not in made
+    assert "patient" not in made
+    bare = device(replace(RESULT, probabilities=(), model_title=""), MINIMAL_CONTEXT)
+    assert not {"property", "manufacturer", "url"} & set(bare)
