@@ -13,10 +13,10 @@ from rich.progress import track
 from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
-from inference import analyse
 from inference.analysis import Analysis, ModelResult, Outcome
 from inference.errors import InferenceError
 from inference.limits import Limits
+from inference.pipeline import analyse
 from models.registry import load_registry
 
 WORDS = {

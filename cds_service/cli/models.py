@@ -10,7 +10,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
-from inference import check_package
+from inference.pipeline import check_package
 from models.registry import ModelPackage, Registry, load_registry
 
 

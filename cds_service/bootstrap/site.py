@@ -1,18 +1,12 @@
-"""The composition root: settings in, running parts out.
-
-The only module that knows every concrete class. Nothing is built at import; the web process and
-the worker's child each build what they need, once.
-"""
+"""What web and worker have in common, built from one set of settings."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.credentials import FixedHeaders, NoCredential
@@ -21,22 +15,16 @@ from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import Credential
 from cds_service.clients.policy import RetrievalPolicy
 from cds_service.errors import UnsafeSettings
-from cds_service.explanation import ModelNotes, notes_of
-from cds_service.queue.child import JobContext
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
 from cds_service.queue.enqueue import Dispatcher
 from cds_service.queue.payload import Sealer
-from cds_service.queue.policy import DispatchPolicy, WorkerPolicy
+from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
-from cds_service.reports import FhirReports, NoReports
 from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.keys import load_signing_key
 from cds_service.security.links import Links
 from cds_service.settings import ArchiveSettings, Settings, TenantSettings
 from cds_service.store import ExplanationStore
-from cds_service.tasks import ReportWriter, StudyTask
-from fhir_mapping import ArchiveAddresses, WriteForm, model_facts, warm_up
-from inference.pipeline import Analyser
 from models.registry import Registry, load_registry
 
 log = logging.getLogger(__name__)
@@ -94,11 +82,6 @@ class Site:
         """The folder of explanations."""
         return ExplanationStore(self.settings.state_dir / "explanations")
 
-    @cached_property
-    def archive_addresses(self) -> ArchiveAddresses:
-        """Which archives an Endpoint may select."""
-        return ArchiveAddresses({a.name: a.base_url for a in self.settings.archives})
-
     def archive(self, archive: ArchiveSettings) -> Archive:
         """A client of one archive."""
         return Archive(
@@ -148,35 +131,6 @@ class Site:
             token_url=tenant.token_url,
         )
 
-    def report_writer(self, tenant: TenantSettings) -> ReportWriter:
-        """What writes this tenant's reports."""
-        server = self.backend(tenant) if tenant.write_back else None
-        if server is None:
-            return NoReports()
-        form = {
-            "conditional": WriteForm.CONDITIONAL_UPDATE,
-            "client-assigned": WriteForm.CLIENT_ASSIGNED_IDS,
-        }[tenant.fhir_ids]
-        return FhirReports(
-            server,
-            tenant.name,
-            self.links,
-            self.settings.organisation,
-            form,
-            self.settings.demo,
-            {
-                p.manifest.id: model_facts(
-                    p.manifest, self.links.model_card_url(p.manifest.id, p.manifest.version)
-                )
-                for p in self.registry.packages
-            },
-        )
-
-    @cached_property
-    def notes(self) -> Mapping[str, ModelNotes]:
-        """What pages say of each model."""
-        return {p.manifest.id: notes_of(p.manifest) for p in self.registry.packages}
-
     @property
     def dispatch_policy(self) -> DispatchPolicy:
         """What web and worker agree on about the queue."""
@@ -194,50 +148,10 @@ class Site:
         records = StudyRecords(connection, self.sealer)
         return Dispatcher(connection, self.sealer, records, self.dispatch_policy)
 
-    def study_task(self) -> StudyTask:
-        """What a worker's child runs: models loaded, FHIR definitions warm."""
-        warm_up()
-        return StudyTask(
-            archives={a.name: self.archive(a) for a in self.settings.archives},
-            writers={t.name: self.report_writer(t) for t in self.settings.tenants},
-            analyser=Analyser(self.registry, self.settings.limits),
-            records=self.dispatcher(patient=True).records,
-            store=self.store,
-            notes=self.notes,
-        )
-
-    def worker_policy(self) -> WorkerPolicy:
-        """How the worker runs."""
-        worker = self.settings.worker
-        return WorkerPolicy(
-            folder=self.settings.state_dir / "work",
-            jobs_per_child=worker.jobs_per_child,
-            memory_bytes=worker.memory_bytes,
-        )
-
     def check_queue(self) -> list[str]:
         """Refuse a Redis that would lose work; sentences about it outside production."""
         production = self.settings.environment == "production"
         return refuse_unsafe(web_connection(self.settings.redis_url), production)
-
-
-class WarmStudyTask:
-    """The queue's function: built in the child, after the fork, and kept for every job."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    @cached_property
-    def _task(self) -> StudyTask:
-        return self._site.study_task()
-
-    def warm_up(self) -> None:
-        """Load everything that a job needs."""
-        _ = self._task
-
-    def __call__(self, order: dict[str, Any], job: JobContext) -> None:
-        """Run one attempt."""
-        self._task(order, job)
 
 
 def _archive_credential(archive: ArchiveSettings) -> Credential:
@@ -252,9 +166,3 @@ def _archive_credential(archive: ArchiveSettings) -> Credential:
 
 def _secret_in(file: Path | None) -> str:
     return file.read_text(encoding="utf-8").strip() if file else ""
-
-
-def enabled_cards(registry: Registry) -> Iterator[tuple[tuple[str, str], Path]]:
-    """Where the model card of each package is, by (id, version)."""
-    for package in registry.packages:
-        yield (package.manifest.id, package.manifest.version), package.folder / "CARD.md"

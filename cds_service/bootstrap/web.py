@@ -1,0 +1,146 @@
+"""The web's door: hooks, pages, health and metrics, over an impatient queue."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from flask import Flask
+
+from cds_service.bootstrap.site import Site
+from cds_service.cards import CardSite
+from cds_service.clients.credentials import ForwardedToken, NoCredential
+from cds_service.clients.fhir import FhirServer
+from cds_service.clients.http import HttpClient, Request
+from cds_service.clients.policy import HOOK_POLICY, HttpPolicy
+from cds_service.health import Check, NotReady, heartbeat
+from cds_service.hooks.feedback import CardLedger
+from cds_service.hooks.invoke import HookDesk, ServedModels
+from cds_service.metrics import Gauges
+from cds_service.queue import Dispatcher, Priority, workers
+from cds_service.queue.records import FAILED
+from cds_service.queue.transport import Transport
+from cds_service.security.jwks import CallerKeySets, Fetch
+from cds_service.security.jwt import Verifier
+from cds_service.security.keys import SigningKey, load_signing_key
+from cds_service.security.replay import UsedTokens
+from cds_service.settings import TenantSettings
+from cds_service.viewer.routes import CardSource, viewer_blueprint
+from cds_service.web import WebDependencies, create_app, web_metrics
+from fhir_mapping import ArchiveAddresses
+
+KEYS_POLICY = HttpPolicy(deadline_s=3, connect_s=1, silence_s=2, bytes_cap=262_144, attempts=2)
+"""For a tenant's key set: a hook may be waiting for it."""
+
+
+def web_app(site: Site) -> Flask:
+    """The WSGI application.
+
+    Raises:
+        UnsafeRedis: in production, when Redis would lose work.
+    """
+    site.check_queue()
+    settings, dispatcher = site.settings, site.dispatcher(patient=False)
+    redis = dispatcher.transport.connection
+    keys = CallerKeySets(_fetch_keys(site), time.monotonic)
+    return create_app(
+        WebDependencies(
+            settings=settings,
+            desk=_desk(site, dispatcher),
+            verifier=Verifier(settings.tenant_of, keys, time.time),
+            used_tokens=UsedTokens(redis, time.time),
+            ledger=CardLedger(redis),
+            metrics=web_metrics(settings, _gauges(dispatcher)),
+            checks=_checks(site, dispatcher),
+            signing_keys=_signing_keys(site),
+            blueprints=[viewer_blueprint(site.store, site.links, _cards(site))],
+        )
+    )
+
+
+def _desk(site: Site, dispatcher: Dispatcher) -> HookDesk:
+    settings = site.settings
+    bases = {archive.name: archive.base_url for archive in settings.archives}
+    addresses = {t.name: ArchiveAddresses(bases, default=t.archive) for t in settings.tenants}
+    served = ServedModels(
+        site.model_set, frozenset(package.manifest.id for package in site.registry.packages)
+    )
+    return HookDesk(
+        records=dispatcher.records,
+        orders=dispatcher,
+        open_fhir=lambda tenant, token: _open_fhir(site, tenant, token),
+        study_key=site.sealer.study_key,
+        models=lambda: served,
+        archives=lambda tenant: addresses[tenant.name],
+        site=CardSite(
+            settings.organisation, settings.hook, site.links, time.time, demo=settings.demo
+        ),
+        retry_failed_after_s=dispatcher.policy.retry_failed_after_s,
+    )
+
+
+def _open_fhir(site: Site, tenant: TenantSettings, token: str | None) -> FhirServer:
+    """The chart with the rights of this one call; the token lives no longer than it."""
+    allowance = site.fhir_allowance(tenant)
+    credential = ForwardedToken(token, allowance.origin) if token else NoCredential()
+    return FhirServer(allowance, credential=credential, policy=HOOK_POLICY)
+
+
+def _fetch_keys(site: Site) -> Fetch:
+    clients = {
+        tenant.jwks_url: HttpClient(site.jwks_allowance(tenant), policy=KEYS_POLICY)
+        for tenant in site.settings.tenants
+        if tenant.jwks_url
+    }
+    return lambda url: clients[url].send(Request("GET", "", "", {"Accept": "*/*"})).body
+
+
+def _gauges(dispatcher: Dispatcher) -> Gauges:
+    transport, records = dispatcher.transport, dispatcher.records
+    waiting = {
+        f"queue_waiting_{priority}": partial(_waiting, transport, priority) for priority in Priority
+    }
+    return {
+        **waiting,
+        "studies_open": lambda: len(records.open_records(due_only=False)),
+        "studies_failed": lambda: len(records.listed(FAILED)),
+    }
+
+
+def _waiting(transport: Transport, priority: Priority) -> float:
+    return transport.waiting()[priority]
+
+
+def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
+    redis = dispatcher.transport.connection
+
+    def queue() -> None:
+        dispatcher.records.now_ms()
+
+    def models() -> None:
+        if not site.registry.packages:
+            raise NotReady("no model is enabled")
+
+    def last_beat_s() -> float | None:
+        rows = workers(redis, time.time())
+        return max((time.time() - row.heard_s for row in rows), default=None)
+
+    return {
+        "queue": queue,
+        "worker": heartbeat(last_beat_s, time.time),
+        "models": models,
+        "store": site.store.ping,
+    }
+
+
+def _signing_keys(site: Site) -> list[SigningKey]:
+    files = {t.signing_key_file for t in site.settings.tenants if t.signing_key_file}
+    return [load_signing_key(path) for path in sorted(files)]
+
+
+def _cards(site: Site) -> CardSource:
+    texts = {
+        (p.manifest.id, p.manifest.version): (p.folder / "CARD.md").read_text(encoding="utf-8")
+        for p in site.registry.packages
+    }
+    return lambda model_id, version: texts.get((model_id, version))

@@ -1,0 +1,103 @@
+"""The worker's door: a queue outside, models and clients inside its child."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from cds_service.bootstrap.site import Site
+from cds_service.explanation import ModelNotes, notes_of
+from cds_service.queue import JobContext, WorkerPolicy, run_worker
+from cds_service.reports import FhirReports, NoReports
+from cds_service.settings import TenantSettings
+from cds_service.tasks import ReportWriter, StudyTask
+from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
+from inference.pipeline import Analyser
+
+FORMS = {
+    "conditional": WriteForm.CONDITIONAL_UPDATE,
+    "client-assigned": WriteForm.CLIENT_ASSIGNED_IDS,
+}
+
+
+def work(site: Site) -> int:
+    """Take studies from the queue until told to stop; the exit status.
+
+    Raises:
+        UnsafeRedis: in production, when Redis would lose work.
+        WorkerUnfit: the models cannot be loaded.
+    """
+    site.check_queue()
+    task = WarmStudyTask(site)
+    return run_worker(site.dispatcher(patient=True), task, task.warm_up, worker_policy(site))
+
+
+def worker_policy(site: Site) -> WorkerPolicy:
+    """How the worker runs."""
+    worker = site.settings.worker
+    return WorkerPolicy(
+        folder=site.settings.state_dir / "work",
+        jobs_per_child=worker.jobs_per_child,
+        memory_bytes=worker.memory_bytes,
+    )
+
+
+class WarmStudyTask:
+    """The queue's function: built in the child, after the fork, and kept for every job."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @cached_property
+    def _task(self) -> StudyTask:
+        return study_task(self._site)
+
+    def warm_up(self) -> None:
+        """Load everything that a job needs."""
+        _ = self._task
+
+    def __call__(self, order: dict[str, Any], job: JobContext) -> None:
+        """Run one attempt."""
+        self._task(order, job)
+
+
+def study_task(site: Site) -> StudyTask:
+    """What the child runs: models loaded, FHIR definitions warm."""
+    warm_up()
+    return StudyTask(
+        archives={a.name: site.archive(a) for a in site.settings.archives},
+        writers={t.name: report_writer(site, t) for t in site.settings.tenants},
+        analyser=Analyser(site.registry, site.settings.limits),
+        records=site.dispatcher(patient=True).records,
+        store=site.store,
+        notes=_notes(site),
+    )
+
+
+def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
+    """What writes this tenant's reports."""
+    server = site.backend(tenant) if tenant.write_back else None
+    if server is None:
+        return NoReports()
+    return FhirReports(
+        server=server,
+        tenant=tenant.name,
+        links=site.links,
+        organisation=site.settings.organisation,
+        form=FORMS[tenant.fhir_ids],
+        demo=site.settings.demo,
+        models=_facts(site),
+    )
+
+
+def _notes(site: Site) -> Mapping[str, ModelNotes]:
+    return {p.manifest.id: notes_of(p.manifest) for p in site.registry.packages}
+
+
+def _facts(site: Site) -> Mapping[str, ModelFacts]:
+    card_url = site.links.model_card_url
+    return {
+        p.manifest.id: model_facts(p.manifest, card_url(p.manifest.id, p.manifest.version))
+        for p in site.registry.packages
+    }
