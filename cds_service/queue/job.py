@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from redis import Redis
-from rq.exceptions import NoSuchJobError, TimeoutFormatError
+from rq.exceptions import NoSuchJobError
 from rq.job import Job, validate_job_id
 from rq.serializers import JSONSerializer
 
@@ -104,7 +104,7 @@ class PipelineJob(Job):  # type: ignore[misc]  # rq is read without types
         fields["data"] = _inflate(fields["data"])
         try:
             super().restore({k.encode(): v for k, v in fields.items() if k in READ and v})
-        except (ValueError, TypeError, AttributeError, KeyError, TimeoutFormatError):
+        except (ValueError, TypeError, AttributeError, KeyError, AssertionError):
             raise TamperedPayload("a job's hash is malformed") from None
 
     def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:

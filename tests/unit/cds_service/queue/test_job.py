@@ -25,11 +25,10 @@ def ours(payload: str = "sealed") -> PipelineJob:
 
 def hash_of(job: Job) -> dict[bytes, bytes]:
     """Its hash as Redis would return it."""
+    texts = {name: getattr(value, "value", value) for name, value in job.to_dict().items()}
     return {
-        name.encode(): value
-        if isinstance(value, bytes)
-        else str(getattr(value, "value", value)).encode()
-        for name, value in job.to_dict().items()
+        name.encode(): value if isinstance(value, bytes) else str(value).encode()
+        for name, value in texts.items()
     }
 
 
