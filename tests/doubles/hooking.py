@@ -113,9 +113,10 @@ class QueueInMemory:
         self.orders.append(dict(order))
         self.priorities.append(str(priority))
         record = self.records.get(study_key) or StudyRecord(study_key)
+        same = (record.content_key, record.models) == (content_key, models)
         record = replace(
             record,
-            state=State.RECEIVED,
+            state=record.state if same and record.state is not State.FAILED else State.RECEIVED,
             content_key=content_key,
             models=models,
             priority=Priority(priority),

@@ -89,6 +89,7 @@ class Jobs:
         time.sleep(order.get("sleep_s", 0))
         record = self.records.advance(record, State.INFERRING)
         record = self.records.advance(record, State.WRITING)
+        time.sleep(order.get("pause_before_end_s", 0))
         self.redis.hincrby("test:runs", name, 1)
         self.redis.set(f"test:result:{record.job_id}", name, nx=True)
         self.records.advance(record, State.FINAL, outcome="done", summary={"pid": os.getpid()})
@@ -129,7 +130,8 @@ def main() -> int:
 
     def warm_up() -> None:
         connection.rpush("test:warmed", os.getpid())
-        time.sleep(options.get("warm_up_s", 0))
+        if options.get("warm_up_fails"):
+            raise Permanent("no models")
 
     return run_worker(
         dispatcher, jobs, warm_up, WorkerPolicy(folder=Path(options["folder"]), **policy)

@@ -60,9 +60,11 @@ class WorkerProcess:
         self._process.terminate()
         return self._process.wait(within_s)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the parent."""
-        self._process.send_signal(number)
+    def terminate_twice(self) -> None:
+        """SIGTERM, and again after more than a second."""
+        self._process.terminate()
+        time.sleep(1.3)
+        self._process.terminate()
 
     def wait(self, within_s: float = 20) -> int:
         """The exit status."""
