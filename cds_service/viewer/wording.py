@@ -49,13 +49,15 @@ def percent(probability: float) -> str:
         return "above 99\u00a0%"
     if probability < 0.005:
         return "below 1\u00a0%"
-    return f"{round(probability * 100)}\u00a0%"
+    return f"{max(1, round(probability * 100))}\u00a0%"
 
 
 def against(probability: float, threshold: float) -> str:
     """A probability beside its threshold: rounding may not hide on which side it lies."""
     shown, limit = percent(probability), percent(threshold)
-    return f"just under {limit}" if probability < threshold and shown == limit else shown
+    if probability >= threshold or shown != limit:
+        return shown
+    return f"just under {limit}" if limit[0].isdigit() else "just under the threshold"
 
 
 def headline(page: ExplanationPage) -> str:

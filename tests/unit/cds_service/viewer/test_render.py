@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from cds_service.explanation import ModelNotes, notes_of, page_of
+from cds_service.viewer import wording
+from cds_service.viewer.render import Pages
+from inference.analysis import Analysis, Outcome
+from models import manifest
+from tests.doubles import explained
+
+TOKEN = "T" * 122
+PAGES = Pages("/root")
+OUTCOMES = {
+    Outcome.FINDING: explained.finding,
+    Outcome.INDETERMINATE: explained.indeterminate,
+    Outcome.NO_FINDING: explained.no_finding,
+    Outcome.NOT_ANALYSED: explained.not_analysed,
+}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "](javascript:alert(1))",
+    "</svg><svg onload=alert(1)>",
+    "{{ 7*7 }}{% raw %}",
+    "<!--",
+    "]]><iframe src=//evil.example>",
+    "\u202egnp.exe",
+    "a\r\nSet-Cookie: x=1",
+    "\x1b[31mred\x00",
+    "&lt;b&gt;<b>bold</b>",
+    "<style>*{display:none}</style>",
+    "//evil.example/x",
+]
+
+
+class Elements(HTMLParser):
+    """What a browser would make of a page: elements, attributes and the text a person reads."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.comments: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        self.comments.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def read(analysis: Analysis, notes: dict[str, ModelNotes] | None = None) -> Elements:
+    page = page_of(analysis, explained.ANALYSED_MS, explained.NOTES if notes is None else notes)
+    return Elements(PAGES.explanation(page, TOKEN))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (Outcome.FINDING, "Possible finding: Glioma"),
+        (Outcome.NO_FINDING, "This does not rule anything out."),
+        (Outcome.INDETERMINATE, "Take it neither for a finding nor for the absence of one."),
+        (Outcome.NOT_ANALYSED, "No model has looked at these images."),
+    ],
+)
+def test_each_outcome_has_words_of_its_own(outcome: Outcome, says: str) -> None:
+    texts = {kept: read(OUTCOMES[kept]()).text for kept in OUTCOMES}
+    assert [kept for kept, text in texts.items() if says in text] == [outcome]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_page_says_that_it_is_ai_and_not_reviewed(outcome: Outcome) -> None:
+    text = read(OUTCOMES[outcome]()).text
+    assert "AI result, not reviewed by a person. Not for diagnosis on its own." in text
+    assert "Research model" in text
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_no_page_asserts(outcome: Outcome) -> None:
+    text = read(OUTCOMES[outcome]()).text.casefold()
+    words = ("normal", "diagnosed", "confirmed", "healthy", "negative for", "excluded", "detected")
+    assert [word for word in words if re.search(rf"\b{word}\b", text)] == []
+
+
+def test_a_finding_is_shown_with_everything_that_qualifies_it() -> None:
+    text = read(explained.finding()).text
+    for said in (
+        "The model suggests Glioma: estimated probability 94 %, stated from 82 % upwards.",
+        "Slice 12 of 24",
+        "mean over slices 11–13",
+        "not a lesion outline",
+        "falls by 61 points",
+        "temperature scaling (temperature 1.37)",
+        "expected calibration error 0.021",
+        "Everything else in the images was not assessed.",
+        "Metastases, bleeding and stroke are unknown to it.",
+        "Excluding a tumour.",
+        "8-bit integers (int8)",
+        "brain-mri-tumour 1.0.0",
+        "features.8",
+        "Class activation map",
+        "Series 4 (MR): 24 images",
+        "Series 1 (MR), 3 images It is a localizer.",
+        "chest-pneumonia 0.3.0",
+        "22 November 2026, 01:39 UTC",
+        "below 1 %",
+    ):
+        assert said in text.replace("\u00a0", " "), said
+
+
+def test_a_withheld_answer_says_which_checks_did_not_hold() -> None:
+    text = read(explained.indeterminate()).text
+    assert "because a safety check did not hold: The images that would decide are unlike" in text
+    assert "The answer is withheld: the colours are shown for checking only." in text
+    assert "the colours explain little here. Do not rely on them." in text
+    assert "Finding suggested" not in text
+
+
+def test_a_model_without_notes_is_shown_with_what_is_not_known() -> None:
+    text = read(explained.finding(), {}).text
+    assert "It is not known how well these probabilities are calibrated." in text
+    assert "Research model" in text
+
+
+def test_several_models_stand_on_one_page_with_pictures_of_their_own() -> None:
+    one = explained.result()
+    two = dataclasses.replace(
+        one, model_id="second", model_title="Second model", series_uid="1.2.4"
+    )
+    page = read(dataclasses.replace(explained.finding(), results=(one, two)))
+    images = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert images == [
+        f"/root/e/{TOKEN}/{i}/{name}.png" for i in (0, 1) for name in ("image", "overlay")
+    ]
+    assert len(ids) == len(set(ids))
+    assert "Second model" in page.text
+
+
+def hostile_copy(value: Any, text: str) -> Any:
+    """A copy in which every free text is `text`; outcomes and numbers stay."""
+    if isinstance(value, Outcome):
+        return value
+    if isinstance(value, str):
+        return text
+    if isinstance(value, tuple):
+        return tuple(hostile_copy(item, text) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return type(value)(**{name: hostile_copy(item, text) for name, item in fields.items()})
+    return value
+
+
+def hostile_notes(text: str) -> ModelNotes:
+    return ModelNotes(
+        stage=text,
+        intended_use=text,
+        assesses=(text, text),
+        not_for=(text,),
+        limits=(text,),
+        calibration=explained.NOTES["brain-mri-tumour"].calibration,
+        data=(text,),
+        developer=text,
+        licence=text,
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("kind", [explained.finding, explained.indeterminate])
+def test_a_hostile_text_in_every_field_is_only_text(
+    kind: Callable[[], Analysis], text: str
+) -> None:
+    """C9: the page of hostile texts has the elements and attributes of the page of kind ones."""
+    hostile = read(hostile_copy(kind(), text), {text: hostile_notes(text)})
+    kind_word = read(hostile_copy(kind(), "word"), {"word": hostile_notes("word")})
+
+    def skeleton(page: Elements) -> list[tuple[str, list[str]]]:
+        return [(tag, sorted(attributes)) for tag, attributes in page.elements]
+
+    def addresses(page: Elements) -> list[str]:
+        keys = ("src", "href")
+        return [str(a[k]) for _, a in page.elements for k in keys if k in a]
+
+    assert skeleton(hostile) == skeleton(kind_word)
+    assert hostile.comments == []
+    assert [a for a in addresses(hostile) if not a.startswith("/root/")] == []
+    assert "49" not in hostile.text or "49" in kind_word.text
+
+
+def test_a_card_shows_html_as_text_and_asks_nobody_for_pictures() -> None:
+    card = (
+        "# Card\n\n<script>alert(1)</script> <b onclick=x>bold</b>\n\n"
+        "![words of a picture](https://evil.example/x.png)\n\n"
+        "[bad](javascript:alert(1)) [worse](data:text/html,x) [relative](../x) "
+        "[good](https://example.org/paper)\n\n<img src=x onerror=alert(1)>\n\n"
+        "| a | b |\n|---|---|\n| 1 | <i>2</i> |\n"
+    )
+    page = Elements(PAGES.card(card))
+    tags = {tag for tag, _ in page.elements}
+    links = [a["href"] for tag, a in page.elements if tag == "a"]
+    assert not tags & {"script", "b", "img", "i"}
+    assert "table" in tags
+    assert links == ["https://example.org/paper"]
+    assert "words of a picture" in page.text
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_no_page_asks_anybody_else_for_anything() -> None:
+    texts = [
+        PAGES.explanation(page_of(explained.finding(), 0, explained.NOTES), TOKEN),
+        PAGES.card("# Card"),
+        PAGES.not_found(),
+        PAGES.closed(),
+    ]
+    for text in texts:
+        for tag, attributes in Elements(text).elements:
+            for key in ("src", "href"):
+                address = attributes.get(key)
+                assert address is None or address.startswith("/"), (tag, address)
+                assert address is None or not address.startswith("//"), (tag, address)
+            assert "style" not in attributes
+            assert not [key for key in attributes if key.startswith("on")]
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [
+        (0.0, "below 1 %"),
+        (0.0049, "below 1 %"),
+        (0.005, "1 %"),
+        (0.5, "50 %"),
+        (0.9949, "99 %"),
+        (0.995, "above 99 %"),
+        (1.0, "above 99 %"),
+        (float("nan"), "not a probability"),
+        (-0.1, "not a probability"),
+        (1.1, "not a probability"),
+    ],
+)
+def test_probabilities_are_whole_per_cent_without_0_and_100(probability: float, shown: str) -> None:
+    assert wording.percent(probability).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "shown"),
+    [
+        (0.8, 0.8, "80 %"),
+        (0.7996, 0.8, "just under 80 %"),
+        (0.79, 0.8, "79 %"),
+        (0.8001, 0.8, "80 %"),
+        (0.9951, 0.999, "just under the threshold"),
+    ],
+)
+def test_rounding_does_not_hide_the_side_of_the_threshold(
+    probability: float, threshold: float, shown: str
+) -> None:
+    assert wording.against(probability, threshold).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [((), ""), ((3,), "3"), ((3, 1, 2), "1–3"), ((1, 2, 5, 7, 8), "1–2, 5, 7–8"), ((4, 4), "4")],
+)
+def test_slice_numbers_are_shown_as_ranges(numbers: tuple[int, ...], shown: str) -> None:
+    assert wording.ranges(numbers) == shown
+
+
+@pytest.mark.parametrize(
+    ("drop", "said"),
+    [
+        (None, "was not measured"),
+        (-0.2, "does not fall: the colours explain little"),
+        (0.0, "does not fall"),
+        (0.012, "falls by 1 point: the colours explain little"),
+        (0.2, "falls by 20 points: the coloured region carries a part"),
+        (0.9, "falls by 90 points: the coloured region carries much"),
+    ],
+)
+def test_the_deletion_test_is_told_in_words(drop: float | None, said: str) -> None:
+    assert said in wording.faithfulness(drop)
+
+
+def test_the_notes_come_from_the_manifest() -> None:
+    """Every field of the notes is one of the manifest's, so that a package fills the page."""
+    label = manifest.Label("a", "A finding", "finding", 0.8)
+    negative = manifest.Label("n", "Nothing", "negative", 0.9)
+    told = dict.fromkeys((f.name for f in dataclasses.fields(manifest.Manifest)), None) | {
+        "stage": "research",
+        "intended_use": "use",
+        "labels": (label, negative),
+        "not_for": ("not",),
+        "limits": ("limit",),
+        "calibration": manifest.Calibration("temperature scaling", 1.5, 0.03),
+        "data": (manifest.TrainingData("set", "train", "terms", "cite"),),
+        "developer": "dev",
+        "licence": "MIT",
+    }
+    notes = notes_of(manifest.Manifest(**told))  # type: ignore[arg-type]  # only what notes read
+    assert notes.assesses == ("A finding",)
+    assert notes.calibration is not None
+    assert (notes.calibration.temperature, notes.calibration.ece) == (1.5, 0.03)
+    assert notes.data == ("set",)
+
+
+def test_a_series_of_thousands_of_slices_has_a_strip_and_no_table() -> None:
+    many = dataclasses.replace(explained.result(), slices=explained.slices(2000, 900))
+    page = read(dataclasses.replace(explained.finding(), results=(many,)))
+    assert "table" not in {tag for tag, _ in page.elements}
+    assert sum(tag == "rect" for tag, _ in page.elements) > 2000
+
+
+def test_the_strip_survives_scores_that_are_missing_or_no_numbers() -> None:
+    scored = explained.slices(3, 2)
+    odd = (
+        dataclasses.replace(scored[0], probabilities=()),
+        dataclasses.replace(scored[1], probabilities=(float("nan"), *scored[1].probabilities[1:])),
+        scored[2],
+    )
+    result = dataclasses.replace(explained.result(), slices=odd)
+    text = read(dataclasses.replace(explained.finding(), results=(result,))).text
+    assert "not scored" in text
+    assert "not a probability" in text
