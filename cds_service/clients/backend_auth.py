@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from cds_service.clients.errors import BadAnswer, NotFound, upstream_errors
 from cds_service.clients.http import HttpClient, Request
 from cds_service.clients.policy import Clock, HttpPolicy
-from cds_service.security.egress import Allowance, AllowList
+from cds_service.security.egress import Allowance, AllowList, parse_url
 
 ASSERTION_LIFETIME_S = 240  # the specification's limit is 300
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -57,8 +57,8 @@ class BackendServices:
 
     Args:
         fhir: the base of the FHIR server; tokens are sent to its origin only.
-        allowed: where tokens may be fetched: the token endpoint, however it was found, has to lie
-            below one of these.
+        allowed: where tokens may be fetched: the token endpoint, however it was found, is on the
+            FHIR server's own origin or lies below one of these.
         client_id: our id, as it was registered.
         key: signs the assertion.
         scopes: what to ask for; the server may grant less (see `granted`).
@@ -166,10 +166,11 @@ class BackendServices:
         """The token endpoint's exact URL and a client that may call nothing else."""
         url = self._token_url or self._discovered(deadline_s)
         with upstream_errors("the token endpoint"):
-            base = self._allowed.select(url)
-        allowance = Allowance(
-            f"{self._fhir.name} (token)", url, http_ok=base.http_ok, private_ok=base.private_ok
-        )
+            near = parse_url(url).origin == self._fhir.origin
+            base = self._fhir if near else self._allowed.select(url)
+            allowance = Allowance(
+                f"{self._fhir.name} (token)", url, http_ok=base.http_ok, private_ok=base.private_ok
+            )
         return url, HttpClient(allowance, policy=self._policy, connections=1)
 
     def _discovered(self, deadline_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import email.utils
 import json
 import random
@@ -189,6 +190,15 @@ class HttpClient:
         # environment, no redirects, and no body read behind our back.
         self._adapter = PinnedAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
         self._verify: bool | str = ca_file or True
+
+    def acting_as(self, credential: Credential | None) -> HttpClient:
+        """The same connections, policy and breaker, with another credential.
+
+        For the token of one hook call: the connections outlive it, the token does not.
+        """
+        other = copy.copy(self)
+        other._credential = credential
+        return other
 
     @property
     def peer(self) -> str:

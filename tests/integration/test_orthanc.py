@@ -17,7 +17,7 @@ from cds_service.clients.credentials import FixedHeaders
 from cds_service.clients.dicomjson import is_uid
 from cds_service.clients.dicomweb import Archive
 from cds_service.clients.errors import NotFound, Refused
-from cds_service.clients.part10 import instance_facts
+from cds_service.clients.part10 import NotWhole, instance_facts
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.security.egress import Allowance
 from tests.doubles.faulty_archive import Series, make_instance
@@ -111,8 +111,13 @@ def test_real_files_of_every_transfer_syntax_come_back_whole(
     if not FILES.exists():
         pytest.skip("the shared folder with real DICOM files is not here")
     stored = 0
+    unreadable = 0
     for data in _real_files(1_000_000):
-        facts = instance_facts(data)
+        try:
+            facts = instance_facts(data)
+        except NotWhole:
+            unreadable += 1
+            continue
         if not (is_uid(facts.study_uid) and is_uid(facts.series_uid)):
             continue
         try:
@@ -123,6 +128,7 @@ def test_real_files_of_every_transfer_syntax_come_back_whole(
         # files of one series may be among them
         assert data in list(archive.retrieve(facts.study_uid, facts.series_uid))
     assert stored > 100
+    assert unreadable <= 1  # a file with an unclosed sequence; pydicom cannot read it either
 
 
 def _real_files(cap_bytes: int) -> Iterator[bytes]:

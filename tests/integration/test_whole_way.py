@@ -1,0 +1,223 @@
+"""The whole way with somebody else's archive, queue and FHIR server: hook -> card -> record."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+import requests
+
+from tests.peers.orthanc import Orthanc
+from tests.peers.redis import Redis
+from tests.peers.sekmet import Sekmet
+from tests.peers.site import CLIENT_ID, Site, said
+from tests.peers.valkey import Valkey
+from tests.reference.dicom_factory import PATIENT_ID, axial_series, encoded
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+pytestmark = pytest.mark.peer
+
+
+def chart(patient_id: str, study_uid: str, instances: int, identifier: str) -> dict[str, Any]:
+    """What an EHR prefetches for a patient with one study."""
+    study = {
+        "resourceType": "ImagingStudy",
+        "id": f"study-{patient_id}",
+        "status": "available",
+        "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{study_uid}"}],
+        "subject": {"reference": f"Patient/{patient_id}"},
+        "started": "2026-11-20T09:30:00+01:00",
+        "modality": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "MR"}],
+        "numberOfSeries": 1,
+        "numberOfInstances": instances,
+    }
+    patient = {
+        "resourceType": "Patient",
+        "id": patient_id,
+        "identifier": [{"system": "urn:test:mrn", "value": identifier}],
+    }
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": study}]}
+    return {"patient": patient, "studies": bundle}
+
+
+def put(fhir: Sekmet, *resources: dict[str, Any]) -> None:
+    """Store resources under their own ids."""
+    for resource in resources:
+        url = f"{fhir.base_url}/{resource['resourceType']}/{resource['id']}"
+        answer = requests.put(url, json=resource, timeout=10)
+        assert answer.ok, answer.text
+
+
+def found(fhir: Sekmet, kind: str, **params: str) -> list[dict[str, Any]]:
+    """What a search finds."""
+    answer = requests.get(f"{fhir.base_url}/{kind}", params=params, timeout=10)
+    assert answer.ok, answer.text
+    return [entry["resource"] for entry in answer.json().get("entry", [])]
+
+
+@pytest.fixture(scope="module")
+def site(
+    valkey_server: Valkey,
+    orthanc: Orthanc,
+    sekmet: Sekmet,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    site = Site(
+        tmp_path_factory.mktemp("site"),
+        redis_url=valkey_server.url,
+        archive_url=orthanc.base_url,
+        fhir_base=sekmet.base_url,
+    )
+    try:
+        yield site.start()
+    finally:
+        site.stop()
+
+
+@pytest.fixture(scope="module")
+def head_series(orthanc: Orthanc) -> tuple[str, int]:
+    """(study UID, instances) of a drawn head series in the archive."""
+    series = axial_series()
+    orthanc.stow(encoded(each) for each in series)
+    return str(series[0].StudyInstanceUID), len(series)
+
+
+def test_a_chart_that_is_opened_ends_in_a_card_with_its_evidence(
+    site: Site, sekmet: Sekmet, head_series: tuple[str, int]
+) -> None:
+    study_uid, instances = head_series
+    prefetch = chart("p1", study_uid, instances, PATIENT_ID)
+    put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
+    first = site.cards("p1", prefetch)
+    assert said(first[0])["state"] in ("received", "fetching", "inferring", "writing", "abstained")
+
+    (card,) = site.ended("p1", prefetch)
+    result = said(card)
+    assert result["state"] in ("final", "abstained"), (result, site.logs())
+    assert result["model"] == "brain-mri-tumour"
+    link = next(link["url"] for link in card["links"] if "/e/" in link["url"])
+    page = requests.get(link, timeout=10)
+    assert page.status_code == 200
+    assert "not reviewed" in page.text
+
+    (report,) = found(sekmet, "DiagnosticReport", patient="p1")
+    assert report["status"] == "preliminary"
+    (observation,) = found(sekmet, "Observation", patient="p1")
+    assert observation["derivedFrom"][0]["reference"] == "ImagingStudy/study-p1"
+    assert "/e/" not in str(report) + str(observation), "no secret link in a permanent resource"
+
+
+def test_the_same_chart_opened_again_writes_nothing_twice(
+    site: Site, sekmet: Sekmet, head_series: tuple[str, int]
+) -> None:
+    study_uid, instances = head_series
+    prefetch = chart("p2", study_uid, instances, PATIENT_ID)
+    put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
+    site.ended("p2", prefetch)
+    for _ in range(20):
+        site.cards("p2", prefetch)
+    assert len(found(sekmet, "DiagnosticReport")) == 1
+
+
+def test_the_images_of_another_patient_are_refused_and_nothing_is_written(
+    site: Site, sekmet: Sekmet, orthanc: Orthanc
+) -> None:
+    series = axial_series(StudyInstanceUID="2.25.71", SeriesInstanceUID="2.25.72")
+    for index, each in enumerate(series):
+        each.SOPInstanceUID = f"2.25.73.{index}"
+    orthanc.stow(encoded(each) for each in series)
+    prefetch = chart("p3", "2.25.71", len(series), "SOMEBODY-ELSE")
+    put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
+    (card,) = site.ended("p3", prefetch)
+    assert said(card)["state"] == "failed"
+    assert said(card)["reasons"] == ["identity"]
+    assert found(sekmet, "DiagnosticReport", patient="p3") == []
+
+
+def test_a_study_that_the_archive_does_not_have_ends_as_failed(site: Site, sekmet: Sekmet) -> None:
+    prefetch = chart("p4", "2.25.404", 3, "X")
+    (card,) = site.ended("p4", prefetch, within_s=120)
+    assert said(card)["state"] == "failed"
+    assert said(card)["reasons"] == ["gone"]
+
+
+def test_without_prefetch_the_chart_is_read_from_the_fhir_server(
+    site: Site, sekmet: Sekmet, head_series: tuple[str, int]
+) -> None:
+    study_uid, instances = head_series
+    prefetch = chart("p5", study_uid, instances, PATIENT_ID)
+    put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
+    (card,) = site.ended("p5")
+    assert said(card)["state"] in ("final", "abstained")
+
+
+def test_a_patient_without_studies_has_no_card(site: Site, sekmet: Sekmet) -> None:
+    put(sekmet, {"resourceType": "Patient", "id": "p6"})
+    assert site.cards("p6") == []
+
+
+@pytest.mark.data
+def test_the_48_slices_of_a_real_head_go_the_whole_way(
+    site: Site, sekmet: Sekmet, orthanc: Orthanc
+) -> None:
+    packed = SHARED / "dicom.tar"
+    if not packed.exists():
+        pytest.skip("the shared data folder is not there")
+    with tarfile.open(packed) as tar:
+        names = [name for name in tar.getnames() if "datalad__example" in name]
+        files = [tar.extractfile(name) for name in names if name.endswith(".dcm")]
+        instances = [file.read() for file in files if file is not None]
+    assert len(instances) == 48
+    orthanc.stow(instances)
+    header = pydicom.dcmread(BytesIO(instances[0]), stop_before_pixels=True)
+    prefetch = chart("p48", str(header.StudyInstanceUID), 48, str(header.PatientID))
+    put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
+    (card,) = site.ended("p48", prefetch)
+    assert said(card)["state"] in ("final", "abstained"), (said(card), site.logs())
+    assert "48" in card["detail"]
+    (report,) = found(sekmet, "DiagnosticReport", patient="p48")
+    assert report["effectiveDateTime"].startswith("2026-11-20")
+
+
+def test_the_worker_proves_who_it_is_to_the_fhir_server(
+    redis_factory: Callable[..., Redis],
+    orthanc: Orthanc,
+    sekmet_factory: Callable[..., Sekmet],
+    head_series: tuple[str, int],
+    tmp_path: Path,
+) -> None:
+    """SMART Backend Services with ES384, and Debian's Redis as the queue."""
+    from tests.peers.process import free_port
+
+    port = free_port()
+    fhir_base = f"http://127.0.0.1:{port}/fhir"
+    site = Site(
+        tmp_path,
+        redis_url=redis_factory().url,
+        archive_url=orthanc.base_url,
+        fhir_base=fhir_base,
+        backend="smart",
+        tables=f'token_url = "http://127.0.0.1:{port}/auth/token"',
+    )
+    client = {
+        "client_id": CLIENT_ID,
+        "jwks": {"keys": [site.signing_key.public_jwk]},
+        "scopes": ["system/*.cruds"],
+    }
+    sekmet = sekmet_factory(clients=[client], port=port)
+    study_uid, instances = head_series
+    prefetch = chart("p7", study_uid, instances, PATIENT_ID)
+    try:
+        site.start()
+        (card,) = site.ended("p7", prefetch)
+        assert said(card)["state"] in ("final", "abstained"), (said(card), site.logs())
+        refused = requests.get(f"{sekmet.base_url}/DiagnosticReport", timeout=10)
+        assert refused.status_code == 401, "nobody without a token reads or writes there"
+    finally:
+        site.stop()
