@@ -61,15 +61,19 @@ def workers(connection: Redis, now_s: float) -> list[WorkerRow]:
                 pipeline.hmget(_text(name), "last_heartbeat", "state")
             found = pipeline.execute()
     rows = [
-        WorkerRow(
-            name=_text(name).removeprefix("rq:worker:"),
-            state=_text(state or b"?"),
-            heard_s=now_s - datetime.fromisoformat(_text(heard)).timestamp(),
-        )
+        WorkerRow(_text(name).removeprefix("rq:worker:"), _text(state or b"?"), heard_s)
         for name, (heard, state) in zip(names, found, strict=True)
-        if heard
+        if (heard_s := _age_s(heard, now_s)) is not None
     ]
     return sorted(rows, key=lambda row: row.heard_s)
+
+
+def _age_s(heard: object, now_s: float) -> float | None:
+    """Seconds since a heartbeat; None for none, or one that RQ did not write."""
+    try:
+        return now_s - datetime.fromisoformat(_text(heard)).timestamp()
+    except ValueError:
+        return None
 
 
 def _rows(records: StudyRecords, ids: list[str]) -> list[JobRow]:
@@ -90,4 +94,4 @@ def _row(record: StudyRecord, now_ms: int) -> JobRow:
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

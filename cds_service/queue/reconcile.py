@@ -163,9 +163,10 @@ def _expired(dispatcher: Dispatcher) -> list[str]:
 def _stuck(dispatcher: Dispatcher, stuck_s: float) -> list[str]:
     """Jobs that were popped but got no lease in time."""
     connection, transport = dispatcher.transport.connection, dispatcher.transport
-    where = transport.whereabouts()
-    unleased = where.popped - where.running
     with redis_reached():
+        transport.discard_junk()
+        where = transport.whereabouts()
+        unleased = where.popped - where.running
         known = {_job_id(member) for member in connection.zrange(POPPED, 0, -1)}
         if known - unleased:
             connection.zrem(POPPED, *(known - unleased))

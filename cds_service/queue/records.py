@@ -7,9 +7,10 @@ which a reconciler should look at them), ``cds:ended`` and ``cds:failed`` (ids b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 
@@ -35,6 +36,8 @@ FIRST_LOOK_S = 5.0
 
 KEEP_S = 30 * 86_400
 """How long an ended record answers for its study."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 TRIES = 20
 """Compare-and-set is repeated so often when only bystanders (a priority) got in between."""
@@ -165,7 +168,10 @@ class StudyRecords:
         with redis_reached():
             latest = self.now_ms() if due_only else "+inf"
             ids = self._redis.zrangebyscore(OPEN, "-inf", latest, start=0, num=limit)
-        return [_text(each) for each in ids]
+            foreign = [cast("bytes", each) for each in ids if not is_id(each)]
+            if foreign:
+                self._redis.zrem(OPEN, *foreign)
+        return [_text(each) for each in ids if is_id(each)]
 
     def look_again(self, study: str, delay_s: float = LOOK_AGAIN_S) -> None:
         """Note when to look at an open record next; nothing if it has ended."""
@@ -180,7 +186,8 @@ class StudyRecords:
     def listed(self, index: str, limit: int = 1000) -> list[str]:
         """Ids in an index, newest first."""
         with redis_reached():
-            return [_text(each) for each in self._redis.zrevrange(index, 0, limit - 1)]
+            ids = self._redis.zrevrange(index, 0, limit - 1)
+        return [_text(each) for each in ids if is_id(each)]
 
     def now_ms(self) -> int:
         """Redis TIME."""
@@ -196,7 +203,8 @@ class StudyRecords:
     def counts(self) -> dict[str, int]:
         """What went wrong how often, since the Redis data began."""
         with redis_reached():
-            return {_text(k): int(v) for k, v in self._redis.hgetall(COUNTS).items()}
+            found = self._redis.hgetall(COUNTS).items()
+        return {_text(name): int(number) for name, number in found if _text(number).isdigit()}
 
     def _change(
         self,
@@ -277,5 +285,10 @@ class StudyRecords:
         return 0
 
 
+def is_id(value: object) -> bool:
+    """Whether this could be an id that we or RQ made; anything else in Redis is somebody's junk."""
+    return _ID.fullmatch(_text(value)) is not None
+
+
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

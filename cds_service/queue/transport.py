@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from redis import Redis
 from rq import Queue
@@ -21,6 +22,7 @@ from rq.serializers import JSONSerializer
 from cds_service.queue.errors import redis_reached
 from cds_service.queue.job import PipelineJob
 from cds_service.queue.policy import DispatchPolicy
+from cds_service.queue.records import is_id
 from cds_service.queue.state import Priority, StudyRecord
 
 BELL = "cds:bell"
@@ -154,9 +156,18 @@ class Transport:
         for priority in order:
             queue = self.queues[priority]
             moved = self.connection.lmove(queue.key, queue.intermediate_queue_key)
+            if moved is not None and is_id(moved):
+                return queue, _text(moved)
             if moved is not None:
-                return queue, moved.decode() if isinstance(moved, bytes) else moved
+                self.connection.lrem(queue.intermediate_queue_key, 0, cast("str", moved))
         return None
+
+    def discard_junk(self) -> None:
+        """Remove from the intermediate lists what can be no job id."""
+        for queue in self.queues.values():
+            for member in self.connection.lrange(queue.intermediate_queue_key, 0, -1):
+                if not is_id(member):
+                    self.connection.lrem(queue.intermediate_queue_key, 0, cast("str", member))
 
     def wait(self, seconds: float) -> None:
         """Sleep until the bell rings, at most so long."""
@@ -169,4 +180,8 @@ def _leases(queue: Queue) -> str:
 
 def _ids(rows: Iterable[Iterable[bytes]]) -> frozenset[str]:
     """Job ids of lists, and of leases (``job:execution``)."""
-    return frozenset(member.decode().split(":")[0] for row in rows for member in row)
+    return frozenset(_text(member).split(":")[0] for row in rows for member in row)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -80,6 +80,8 @@ class Jobs:
         """Do what ``order["do"]`` names, then take the study to its end."""
         name = order["name"]
         self.redis.rpush("test:started", name)
+        if order.get("show_environment"):
+            self.redis.sadd("test:environment", *os.environ)  # noqa: TID251  # what is left of it
         if self.leave_open:
             return
         record = self.records.advance(job.record, State.FETCHING)
