@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 
 Plane = npt.NDArray[np.uint8]
 Change = Callable[[Plane, np.random.Generator], Plane]
+_AIR = 20  # prepared images: darker is air
 _AXIS = np.arange(256, dtype=np.float32) / 255
 
 
@@ -31,11 +32,17 @@ def augment(image: Plane, style: Plane, size: int, rng: np.random.Generator) -> 
 
 def match_grey_levels(image: Plane, style: Plane, rng: np.random.Generator) -> Plane:
     """Give the image (part of) the grey-level distribution of another one."""
-    ours = np.bincount(image.ravel(), minlength=256).cumsum()
-    theirs = np.bincount(style.ravel(), minlength=256).cumsum()
-    matched = np.interp(ours, theirs, np.arange(256.0))
+    ours, theirs = _tissue_shares(image), _tissue_shares(style)
+    matched = np.concatenate((np.arange(_AIR), _AIR + np.searchsorted(theirs, ours)))
     share = rng.uniform(0.4, 1.0)
     return _lookup(image, (1 - share) * _AXIS + share * matched / 255)
+
+
+def _tissue_shares(image: Plane) -> npt.NDArray[np.float64]:
+    """The share of tissue at or below each level from _AIR on; air would swamp the tissue."""
+    counts = np.bincount(image.ravel(), minlength=256)[_AIR:].astype(np.float64)
+    counts[-1] += 1  # so that there is something, and every level is reached
+    return np.asarray(np.cumsum(counts) / counts.sum())
 
 
 def reposition(image: Plane, size: int, rng: np.random.Generator) -> Plane:

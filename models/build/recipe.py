@@ -23,9 +23,9 @@ class Recipe:
     `frozen_blocks` keep their ImageNet weights; `transplant` is the share of tumour-free samples
     that receive a lesion, `heal` the share of tumour samples that lose it;
     `pca` and `neighbours` shape the out-of-distribution score; `ood_percentile` of the validation
-    slices are in distribution. On the validation split, findings must reach `finding_precision`
-    while `coverage` of all slices get an answer; the negative is as strict as it can be while
-    `negative_answered` of the tumour-free slices still get it.
+    slices are in distribution. On the validation split, the threshold of the findings
+    is as strict as it can be while `coverage` of all slices get an answer, and that of the negative
+    while `negative_answered` of the tumour-free slices still get it.
     """
 
     seed: int
@@ -42,7 +42,6 @@ class Recipe:
     pca: int
     neighbours: int
     ood_percentile: float
-    finding_precision: float
     negative_answered: float
     coverage: float
     bootstrap: int
