@@ -10,7 +10,6 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from cds_service.queue.errors import UnsafeRedis, redis_reached
@@ -48,9 +47,7 @@ def worker_connection(url: str) -> Redis:
         health_check_interval=15,
         **keepalive,
         retry=Retry(
-            ExponentialBackoff(cap=0.5, base=0.05),
-            2,
-            supported_errors=(RedisConnectionError, RedisTimeoutError),
+            ExponentialBackoff(cap=0.5, base=0.05), 2, supported_errors=(RedisConnectionError,)
         ),
     )
 

@@ -66,9 +66,6 @@ class WorkerPolicy:
     sweep_s: float = 2
     """Between looks for jobs that have lost their worker."""
 
-    reconcile_s: float = 30
-    """Between looks at all open records, jittered."""
-
     lower_first_every: int = 8
     """Each so many picks a lower priority goes first, so that none starves."""
 

@@ -22,7 +22,6 @@ from cds_service.queue.errors import StaleRecord, TamperedPayload, redis_reached
 from cds_service.queue.job import PipelineJob
 from cds_service.queue.records import LOOK_AGAIN_S
 from cds_service.queue.state import State, StudyRecord
-from cds_service.queue.transport import Whereabouts
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def report_lost(dispatcher: Dispatcher, job_ids: Iterable[str]) -> None:
         if record is not None and (record.ended or record.job_id != job_id):
             dispatcher.transport.drop(job_id)
         elif record is not None:
-            dispatcher.records.look_again(study, 0)
+            dispatcher.records.look_again({study: 0})
         else:
             _rebuild(dispatcher, job.payload)
 
@@ -87,34 +86,34 @@ def reconcile(dispatcher: Dispatcher, everything: bool = False) -> Counter[str]:
     studies = dispatcher.records.open_records(due_only=not everything)
     if not studies:
         return done
-    whereabouts = dispatcher.transport.whereabouts()  # before the records, so that these are newer
+    live = dispatcher.transport.whereabouts().live  # before the records, so that these are newer
     now_ms = dispatcher.records.now_ms()
+    later: dict[str, float] = {}
     for study, record in zip(studies, dispatcher.records.get_many(studies), strict=True):
         if record is None or record.ended:
             dispatcher.records.forget(study)
-            continue
-        try:
-            done[_look_after(dispatcher, record, whereabouts, now_ms)] += 1
-        except StaleRecord:
-            done["overtaken"] += 1
+        elif record.not_before_ms > now_ms:
+            later[study] = (record.not_before_ms - now_ms) / 1000
+            done["waiting"] += 1
+        elif record.job_id in live:
+            later[study] = LOOK_AGAIN_S * _jitter()
+            done["live"] += 1
+        else:
+            done[_revive(dispatcher, record)] += 1
+    dispatcher.records.look_again(later)
     return done
 
 
-def _look_after(
-    dispatcher: Dispatcher, record: StudyRecord, whereabouts: Whereabouts, now_ms: int
-) -> str:
-    """Do what one open record needs; the word for it."""
-    if record.not_before_ms > now_ms:
-        dispatcher.records.look_again(record.id, (record.not_before_ms - now_ms) / 1000)
-        return "waiting"
-    if record.job_id in whereabouts.live:
-        dispatcher.records.look_again(record.id, LOOK_AGAIN_S * _jitter())
-        return "live"
-    if record.attempts >= dispatcher.policy.attempts:
+def _revive(dispatcher: Dispatcher, record: StudyRecord) -> str:
+    """Queue an open record without a live job again, or end it; the word for what was done."""
+    try:
+        if record.attempts < dispatcher.policy.attempts:
+            return _queue_again(dispatcher, record)
         dispatcher.records.fail(record, record.error_kind or "attempts")
-        dispatcher.records.count("dead")
-        return "dead"
-    return _queue_again(dispatcher, record)
+    except StaleRecord:
+        return "overtaken"
+    dispatcher.records.count("dead")
+    return "dead"
 
 
 def _queue_again(dispatcher: Dispatcher, record: StudyRecord) -> str:
@@ -134,7 +133,7 @@ def _queue_again(dispatcher: Dispatcher, record: StudyRecord) -> str:
 def _rebuild(dispatcher: Dispatcher, payload: str) -> None:
     blank = dispatcher.opened(payload).blank
     dispatcher.records.create_or_get(blank)
-    dispatcher.records.look_again(blank.id, 0)
+    dispatcher.records.look_again({blank.id: 0})
 
 
 def _my_turn(dispatcher: Dispatcher, interval_s: float) -> bool:

@@ -173,10 +173,13 @@ class StudyRecords:
                 self._redis.zrem(OPEN, *foreign)
         return [_text(each) for each in ids if is_id(each)]
 
-    def look_again(self, study: str, delay_s: float = LOOK_AGAIN_S) -> None:
-        """Note when to look at an open record next; nothing if it has ended."""
-        with redis_reached():
-            self._redis.zadd(OPEN, {study: self.now_ms() + int(delay_s * 1000)}, xx=True)
+    def look_again(self, delays_s: Mapping[str, float]) -> None:
+        """Note when to look at open records next, by id; nothing for those that have ended."""
+        if delays_s:
+            with redis_reached():
+                now_ms = self.now_ms()
+                at_ms = {study: now_ms + int(s * 1000) for study, s in delays_s.items()}
+                self._redis.zadd(OPEN, at_ms, xx=True)
 
     def forget(self, study: str) -> None:
         """Drop an id from the index of open records."""

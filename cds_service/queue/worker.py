@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +43,9 @@ from cds_service.queue.warm import ChildGone, WarmChild, WarmUpFailed
 log = logging.getLogger(__name__)
 
 WORKER_TTL_S = 20
+TIDY_S = 30.0
+"""Between looks for entries of RQ's registries that have had their time."""
+
 REST_S = 1.0
 """Between tries to reach Redis."""
 
@@ -145,7 +147,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
     ) -> None:
         super().__init__(
             list(dispatcher.transport.queues.values()),
-            name=f"{socket.gethostname()}-{folder.slot}",
+            name=folder.name,
             connection=dispatcher.transport.connection,
             job_class=PipelineJob,
             serializer=JSONSerializer,
@@ -157,7 +159,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
         self.records, self.transport = dispatcher.records, dispatcher.transport
         self._stop = stop
         self._picks = self._failed_warm_ups = 0
-        self._beat_at = self._sweep_at = 0.0
+        self._beat_at = self._sweep_at = self._tidy_at = 0.0
         self._state = "starting"
 
     @classmethod
@@ -247,8 +249,10 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             self.announce()
         if moment >= self._sweep_at:
             self._sweep_at = moment + self.policy.sweep_s
-            found = sweep(self.dispatcher, self.policy.stuck_s, self.policy.sweep_s * 0.9)
-            for queue in self.queues if found else ():
+            sweep(self.dispatcher, self.policy.stuck_s, self.policy.sweep_s * 0.9)
+        if moment >= self._tidy_at:
+            self._tidy_at = moment + TIDY_S
+            for queue in self.queues:
                 queue.failed_job_registry.cleanup()
                 clean_worker_registry(queue)
 

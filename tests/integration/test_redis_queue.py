@@ -328,8 +328,8 @@ def test_no_identifier_of_the_order_is_anywhere_in_redis(
 
 def due(dispatcher: Dispatcher, connection: Redis) -> None:
     """Let all open records be due for a look."""
-    for study in dispatcher.records.open_records(due_only=False):
-        dispatcher.records.look_again(study, 0)
+    studies = dispatcher.records.open_records(due_only=False)
+    dispatcher.records.look_again(dict.fromkeys(studies, 0))
 
 
 def test_open_records_are_queued_again_when_redis_lost_the_jobs(
@@ -596,6 +596,23 @@ def test_a_user_without_info_is_refused(acl_user: Callable[[str], Redis]) -> Non
     with pytest.raises(UnsafeRedis, match=re.escape("+info")):
         refuse_unsafe(user, production=True)
     user.close()
+
+
+def test_a_worker_runs_as_a_user_without_dangerous_commands(
+    server: Any,
+    acl_user: Callable[[str], Redis],
+    dispatcher: Dispatcher,
+    tmp_path: Path,
+) -> None:
+    acl_user("+@all -@dangerous -@admin +info ~test:*").close()
+    url = server.url.replace("redis://", "redis://user0:secret@")
+    process = WorkerProcess(url, tmp_path / "w")
+    try:
+        record = submit(dispatcher)
+        eventually(lambda: ended(dispatcher, record), 20, process.text)
+        assert process.terminate() == 0
+    finally:
+        process.close()
 
 
 def test_a_redis_that_forgets_is_refused(connection: Redis) -> None:

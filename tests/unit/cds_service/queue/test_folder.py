@@ -21,6 +21,15 @@ def test_two_workers_have_two_directories(tmp_path: Path) -> None:
     second.close()
 
 
+def test_a_name_stays_with_the_slot_and_no_other_directory_has_it(tmp_path: Path) -> None:
+    names = []
+    for under in (tmp_path / "a", tmp_path / "a", tmp_path / "b"):
+        folder = WorkFolder(under)
+        names.append(folder.name)
+        folder.close()
+    assert names[0] == names[1] != names[2]
+
+
 def test_what_a_predecessor_left_is_removed(tmp_path: Path) -> None:
     left = tmp_path / "worker-0" / "series"
     left.mkdir(parents=True)
