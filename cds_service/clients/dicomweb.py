@@ -14,7 +14,6 @@ from cds_service.clients.errors import BadAnswer, NotFound, Rejected
 from cds_service.clients.facts import (
     SERIES_FIELDS,
     STUDY_FIELDS,
-    SeriesFacts,
     StudyFacts,
     series_facts,
     study_facts,
@@ -24,6 +23,7 @@ from cds_service.clients.policy import MIB, Deadline, HttpPolicy, RetrievalPolic
 from cds_service.clients.quirks import QUIRKS, Quirk
 from cds_service.clients.retrieval import Retrieval
 from cds_service.security.egress import Allowance
+from models.contract import SeriesFacts
 
 _DICOM_JSON = "application/dicom+json"
 _PAGE_CAP = 200
@@ -133,7 +133,7 @@ class Archive:
             raise BadAnswer(f"{self.name} lists a series without its UID.")
         facts = (series_facts(data_set, study_uid) for data_set in found)
         unique = {fact.series_uid: fact for fact in facts if fact is not None}
-        return tuple(self._completed(fact) for fact in unique.values())
+        return tuple(self._completed(study_uid, fact) for fact in unique.values())
 
     def instances(
         self, study_uid: str, series_uid: str, deadline: Deadline | None = None
@@ -179,28 +179,28 @@ class Archive:
             others = tuple(a for a in self._quirk.accepts if a != accept)
             self._quirk = replace(self._quirk, accepts=(accept, *others))
 
-    def _completed(self, facts: SeriesFacts) -> SeriesFacts:
+    def _completed(self, study_uid: str, facts: SeriesFacts) -> SeriesFacts:
         """Fill in what the list left out, if one instance's header says it."""
         if facts.modality and facts.instances is not None and facts.body_part:
             return facts
-        path = f"studies/{facts.study_uid}/series/{facts.series_uid}/instances"
+        path = f"studies/{study_uid}/series/{facts.series_uid}/instances"
         try:
             found = self._query(path, "", SERIES_FIELDS)
-            first = series_facts(found[0], facts.study_uid) if found else None
+            first = series_facts(found[0], study_uid) if found else None
             if (first is None or not first.modality) and found and self._quirk.series_metadata:
-                first = self._first_header(facts, found[0])
+                first = self._first_header(path, study_uid, found[0])
         except (NotFound, Rejected, BadAnswer):
             return facts
-        filled = {} if first is None else {k: v for k, v in vars(first).items() if v is not None}
-        known = {k: v for k, v in vars(facts).items() if v is not None}
+        filled = {} if first is None else {k: v for k, v in vars(first).items() if v}
+        known = {k: v for k, v in vars(facts).items() if v not in (None, "", ())}
         counted = {} if facts.instances is not None else {"instances": len(found)}
         return SeriesFacts(**{**filled, **counted, **known})
 
-    def _first_header(self, facts: SeriesFacts, data_set: dj.Element) -> SeriesFacts | None:
+    def _first_header(self, path: str, study_uid: str, data_set: dj.Element) -> SeriesFacts | None:
         sop = dj.uid(data_set, "00080018")
-        path = f"studies/{facts.study_uid}/series/{facts.series_uid}/instances/{sop}/metadata"
+        path = f"{path}/{sop}/metadata"
         found = self._page(path, "", self.policy, self._client.deadline())[0] if sop else ()
-        return series_facts(found[0], facts.study_uid) if found else None
+        return series_facts(found[0], study_uid) if found else None
 
     def _query(
         self, path: str, query: str, fields: str, deadline: Deadline | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cds_service.clients import dicomjson as dj
+from models.contract import SeriesFacts
 
-SERIES_FIELDS = "00080060,0008103E,00180015,00181030,00200011,00200060,00201209,00080070"
+SERIES_FIELDS = "00080060,0008103E,00180015,00181030,00200011,00201209"
 STUDY_FIELDS = "00080020,00080050,00080061,00081030,00100020,00100021,00201206,00201208"
 
 
@@ -24,22 +25,6 @@ class StudyFacts:
     description: str | None = None
     modalities: tuple[str, ...] = ()
     series: int | None = None
-    instances: int | None = None
-
-
-@dataclass(frozen=True)
-class SeriesFacts:
-    """One series as the archive lists it: what the choice of a model needs. None is "not said"."""
-
-    study_uid: str
-    series_uid: str
-    modality: str | None = None
-    number: int | None = None
-    description: str | None = None
-    body_part: str | None = None
-    protocol: str | None = None
-    laterality: str | None = None
-    manufacturer: str | None = None
     instances: int | None = None
 
 
@@ -67,14 +52,16 @@ def series_facts(data_set: dj.Element, study_uid: str) -> SeriesFacts | None:
     if series_uid is None or dj.uid(data_set, "0020000D") not in (None, study_uid):
         return None
     return SeriesFacts(
-        study_uid,
         series_uid,
         modality=dj.text(data_set, "00080060"),
-        number=dj.integer(data_set, "00200011"),
-        description=dj.text(data_set, "0008103E"),
+        series_number=dj.integer(data_set, "00200011"),
+        description=dj.text(data_set, "0008103E") or "",
+        protocol=dj.text(data_set, "00181030") or "",
         body_part=dj.text(data_set, "00180015"),
-        protocol=dj.text(data_set, "00181030"),
-        laterality=dj.text(data_set, "00200060"),
-        manufacturer=dj.text(data_set, "00080070"),
+        image_type=dj.texts(data_set, "00080008"),
+        sop_class_uid=dj.uid(data_set, "00080016"),
+        rows=dj.integer(data_set, "00280010"),
+        columns=dj.integer(data_set, "00280011"),
+        samples_per_pixel=dj.integer(data_set, "00280002"),
         instances=dj.integer(data_set, "00201209"),
     )

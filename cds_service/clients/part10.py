@@ -14,6 +14,8 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 _LONG |= {b"UT", b"UV"}
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
+# also as floats, doubles, or behind a URL (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25)
+_PIXELS = frozenset({_PIXEL_DATA, 0x7FE00008, 0x7FE00009, 0x00287FE0})
 _UNDEFINED = 0xFFFFFFFF
 _DEFLATED, _BIG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 _IMPLICIT = frozenset({"1.2.840.10008.1.2", "1.2.840.113619.5.2"})  # the second is GE's own
@@ -58,6 +60,7 @@ class _Walk:
         self.frames = 1
         self.pixel_bytes: int | None = None
         self.encapsulated = False
+        self.has_pixels = False
 
     def run(self) -> None:
         """Walk to the end, reading what is wanted at the top level."""
@@ -65,6 +68,7 @@ class _Walk:
         end = len(self.data)
         while self.at + 8 <= end:
             tag, vr, size = self._head()
+            self.has_pixels |= tag in _PIXELS and not outside
             if tag == _SEQUENCE_END:
                 self.explicit = outside.pop() if outside else self.explicit
             elif size == _UNDEFINED and tag != _ITEM:
@@ -111,8 +115,10 @@ class _Walk:
         return self.texts.get(name, b"").rstrip(b"\0 ").decode("ascii", "replace")
 
     def check_pixels(self) -> None:
-        """PS3.5 8.1.1: native pixel data is as long as the header says."""
+        """PS3.5 8.1.1: native pixel data is there and as long as the header says."""
         shape = self.numbers
+        if "rows" in shape and not self.has_pixels:
+            raise NotWhole
         if self.encapsulated or self.pixel_bytes is None or len(shape) < 4:
             return
         pixels = shape["rows"] * shape["columns"] * shape["samples"] * self.frames
@@ -129,8 +135,9 @@ def instance_facts(data: bytes) -> InstanceFacts:
 
     Raises:
         NotDicom: no ``DICM`` prefix, or no SOP Instance UID.
-        NotWhole: it ends inside an element or a sequence, or has fewer native pixel bytes than
-            Rows x Columns x SamplesPerPixel x NumberOfFrames x BitsAllocated / 8.
+        NotWhole: it ends inside an element or a sequence, has Rows but no pixel data, or has fewer
+            native pixel bytes than Rows x Columns x SamplesPerPixel x NumberOfFrames x
+            BitsAllocated / 8.
     """
     if data[128:132] != b"DICM":
         raise NotDicom
