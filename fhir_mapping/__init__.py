@@ -23,7 +23,7 @@ from fhir_mapping.study import (
     study_ref,
     study_refs,
 )
-from fhir_mapping.validation import warm_up
+from fhir_mapping.warm import warm_up
 
 __all__ = [
     "ArchiveAddresses",

@@ -18,6 +18,7 @@ from fhir_mapping.reading import ID, UID
 
 _PORTS = {"http": 80, "https": 443}
 _UNSAFE = re.compile(r"[^\x21-\x7e\u00a0-\U0010ffff]|[\\<>\"{}|^`]")
+_LEVELS = (("studies", "study"), ("series",), ("instances",))
 _PLACEHOLDERS = frozenset({"notspecified", "notapplicable"})
 
 
@@ -114,14 +115,9 @@ def _below_server(reference: str, fhir_base: str) -> tuple[str, ...] | None:
 
 def _strip_study_path(rest: tuple[str, ...], study_uid: str, series_uid: str | None) -> bool:
     """Say whether `rest` is a DICOMweb path of this study (PS3.18 10.4), or nothing at all."""
-    if not rest:
-        return True
-    if rest[0] not in ("studies", "study") or len(rest) not in (1, 2, 4):
-        return False
-    if len(rest) == 4 and rest[2] not in ("series",):
-        return False
-    stated = rest[1::2]
-    if not all(UID.fullmatch(uid) for uid in stated):
+    levels, stated = rest[::2], rest[1::2]
+    named = all(name in level for name, level in zip(levels, _LEVELS, strict=False))
+    if len(rest) > 2 * len(_LEVELS) or not named or not all(map(UID.fullmatch, stated)):
         return False
     if stated[:1] not in ((), (study_uid,)) or (
         series_uid and stated[1:] not in ((), (series_uid,))

@@ -49,8 +49,8 @@ RADIOLOGY_LOINC = Code(LOINC, "LP29684-5", "Radiology", "US Core 6.1, Diagnostic
 IMAGING = Code(f"{_THO}/observation-category", "imaging", "Imaging", _R4)
 
 IMAGING_STUDY_REPORT = Code(LOINC, "18748-4", "Diagnostic imaging study", _R4)
-MR_BRAIN_REPORT = Code(LOINC, "24590-2", "MR Brain", _R4)
-CHEST_XRAY_REPORT = Code(LOINC, "30745-4", "XR Chest Views", _R4)
+MR_BRAIN_REPORT = Code(LOINC, "24590-2", "Brain MRI", _R4)
+CHEST_XRAY_REPORT = Code(LOINC, "30745-4", "Chest X-ray", _R4)
 
 FINDING = Code(DCM, "121071", "Finding", _PS3_16)
 ABSENT = Code(DCM, "121054", "Absent", _PS3_16)

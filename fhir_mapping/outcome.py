@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from fhir_mapping.context import Resource
+from fhir_mapping.narrative import narrative
 from fhir_mapping.text import plain
 
 Severity = Literal["fatal", "error", "warning", "information"]
@@ -59,4 +60,5 @@ def outcome(sentence: str, issue_type: str, severity: Severity = "error") -> Res
         "details": {"text": said},
         "diagnostics": said,
     }
-    return {"resourceType": "OperationOutcome", "issue": [issue]}
+    text = narrative("What went wrong", (said,), (), None)
+    return {"resourceType": "OperationOutcome", "text": text, "issue": [issue]}

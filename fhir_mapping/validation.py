@@ -1,7 +1,8 @@
 """Check a resource of our own making against the R4 definitions, once, before it is sent.
 
 fhir.resources calls the 4.0 line "R4B": the resources written here have the same elements in
-4.0.1. It is loaded at the first use (0.2 s): the hook never validates, a worker warms up first.
+4.0.1. It is loaded at the first use (0.2 s): the hook never validates, a worker warms up first
+(`fhir_mapping.warm`).
 It does not know bindings, reference targets and invariants; the tests hold these.
 """
 
@@ -24,11 +25,6 @@ def _bundle_class() -> type[Bundle]:
     module = importlib.import_module("fhir.resources.R4B.bundle")
     bundle: type[Bundle] = module.Bundle
     return bundle
-
-
-def warm_up() -> None:
-    """Load the definitions, so that the first report does not wait for them."""
-    _bundle_class()
 
 
 def require_valid(bundle: dict[str, object]) -> None:

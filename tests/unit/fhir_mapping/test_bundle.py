@@ -342,9 +342,9 @@ def test_a_report_is_replaced_only_in_the_version_that_was_read() -> None:
     written = written_report(report_on_server(), IDENTITY)
     assert written is not None
     bundle = write(RESULT)
-    changed = replacing(bundle, written)
+    changed: Any = replacing(bundle, written)
     require_valid(changed)
-    [entry] = [e for e in changed["entry"] if "ifMatch" in e["request"]]  # type: ignore[attr-defined]  # JSON
+    [entry] = [e for e in changed["entry"] if "ifMatch" in e["request"]]
     assert entry["request"] == {
         "method": "PUT",
         "url": "DiagnosticReport/r7",

@@ -204,7 +204,7 @@ def check_markup(div: str) -> None:
 def test_whatever_a_model_or_a_site_says_is_text_in_valid_resources(text: str) -> None:
     label = replace(GLIOMA, display=text)
     gate = GateResult("quality", False, "low", text)
-    shown = {"model_title": text, "precision": text, "model_version": text}
+    shown: Any = {"model_title": text, "precision": text, "model_version": text}
     finding = replace(RESULT, finding=label, probabilities=(label, NO_TUMOUR), **shown)
     abstained = replace(ABSTAINED, gates=(gate,), series_uid="1.9", model_title=text)
     facts = ModelFacts(developer=text, intended_use=text, limits=(text,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -77,7 +78,7 @@ def endpoint(address: str | None, **changes: Any) -> dict[str, Any]:
 
 def read(
     study: object,
-    endpoints: dict[str, object] | None = None,
+    endpoints: Mapping[str, object] | None = None,
     archives: ArchiveAddresses = ARCHIVES,
 ) -> StudyRef:
     return study_ref(study, patient=PATIENT, archives=archives, fhir_base=FHIR, endpoints=endpoints)
@@ -199,7 +200,9 @@ def test_the_subject_may_be_written_in_every_legal_way(reference: str) -> None:
         (f"{PACS}/studies/", "main"),
         (f"{PACS}/studies/{UID}", "main"),
         (f"{PACS}/study/{UID}", "main"),
+        (f"{PACS}/studies/{UID}/series", "main"),
         (f"{PACS}/studies/{UID}/series/{UID}.1", "main"),
+        (f"{PACS}/studies/{UID}/series/{UID}.1/instances/{UID}.1.1", "main"),
         ("HTTPS://PACS.Example.org:443/dicom-web", "main"),
         (OTHER, "other"),
         (f"{OTHER}/study/{UID}/series/{UID}.1/", "other"),
@@ -236,6 +239,8 @@ def test_an_address_selects_an_archive_of_the_list(address: str | None, archive:
         "https://pacs.example.org/dicom-web#x",
         "https://pacs.example.org/dicom-web/studies/../x",
         "https://pacs.example.org/dicom-web/instances",
+        f"https://pacs.example.org/dicom-web/studies/{UID}/metadata",
+        f"https://pacs.example.org/dicom-web/studies/{UID}/series/1.2/instances/1.3/frames",
         "https://pacs.example.org:https/dicom-web",
         "https://pacs.example.org:99999/dicom-web",
         "https://[::1/dicom-web",
@@ -482,6 +487,7 @@ def test_resources_are_taken_out_of_whatever_holds_them() -> None:
     assert resources_in(bundle, "ImagingStudy") == (imaging_study(),)
     assert set(endpoints_in(bundle)) == {"Endpoint/e1", f"{FHIR}/Endpoint/e1"}
     assert resources_in(imaging_study(), "ImagingStudy") == (imaging_study(),)
+    nothing: object
     for nothing in (None, "<html>", [], {"resourceType": "OperationOutcome"}, {"entry": []}):
         assert resources_in(nothing, "ImagingStudy") == ()
         assert endpoints_in(nothing) == {}
