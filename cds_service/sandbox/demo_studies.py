@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,22 +155,17 @@ def _without_model(folder: Path) -> Iterator[DemoStudy]:
         )
 
 
-class _appearing:  # noqa: N801  reads as a verb phrase where it is used
-    """A folder that gets its name when the block ends well."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self._partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-
-    def __enter__(self) -> Path:
-        self._partial.mkdir(parents=True)
-        return self._partial
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is not None or self._target.exists():
-            shutil.rmtree(self._partial)
-        else:
-            self._partial.rename(self._target)
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A folder that gets its name when the block ends well, and is gone otherwise."""
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if not target.exists():
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _instance(head: _Head, series: Series, index: int) -> FileDataset:

@@ -52,7 +52,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Series:
-    """`pixels` is int16 [slice, row, column], from below upwards; `mask` says where the lesion is."""
+    """`pixels` is int16 [slice, row, column], from below upwards; `mask` is true in the lesion."""
 
     protocol: Protocol
     pixels: Stored
