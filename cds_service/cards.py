@@ -132,7 +132,7 @@ def _final(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | Non
         return None
     name = study_name(study.ref)
     text = f"AI found none of the findings it looks for on {plain(name)}; not reviewed by a person"
-    lines = [UNREVIEWED, *_results(found), *_provenance(found, site)]
+    lines = [UNREVIEWED, *_results(found), _provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
 
@@ -145,7 +145,7 @@ def _finding(
     label, name = plain(result.finding.display, 48), plain(study_name(study.ref))
     band = percent_band(result.finding.probability)
     text = f"AI suggests possible {label} ({band}) on {name}; not reviewed by a person"
-    lines = [UNREVIEWED, *_results(found), *_provenance(found, site)]
+    lines = [UNREVIEWED, *_results(found), _provenance(found)]
     if outdated:
         lines.insert(1, f"**Outdated:** {_WHY_OUTDATED[study.record.state]}")
     return _result_card(study, found, site, site.hook.finding_indicator, text, lines)
@@ -162,13 +162,11 @@ def _abstained(study: KnownStudy, found: StudySummary, site: CardSite) -> Card |
     if found.results:
         text = f"AI gave no usable answer on {name}: indeterminate"
     elif site.hook.show_not_analysed:
-        text = f"{name} was not analysed by AI: no model is for these images"
+        text = f"{name} was not analysed by AI"
     else:
         return None
-    reasons = [f"- {gfm(reason.sentence)}" for reason in found.not_analysed[:8]]
-    why = ["Why:\n" + "\n".join(reasons)] if reasons else []
     lines = ["**There is no AI result.** This says nothing about the images."]
-    lines += [*_results(found), *why, *_provenance(found, site)]
+    lines += [*_results(found), _why(found.not_analysed), _provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
 
@@ -221,7 +219,7 @@ def _result_card(
         "reasons": _reason_kinds(found),
     }
     name = _uuid(record.id, record.instance_digest, record.models, *_named(result), found.outcome)
-    card = _card(site, name, indicator, text, "\n\n".join(lines), extension)
+    card = _card(site, name, indicator, text, "\n\n".join(filter(None, lines)), extension)
     return card | _links(record, found, site) | {"overrideReasons": override_reasons()}
 
 
@@ -273,52 +271,44 @@ def _results(found: StudySummary) -> list[str]:
 def _result(result: ResultSummary) -> list[str]:
     """What one model said of one series, and what it did not look at."""
     sought = [label for label in result.probabilities if not label.negative]
-    said = _said(result)
-    if result.outcome in (Outcome.FINDING, Outcome.NO_FINDING) and sought:
-        said += "\n\n" + _table(sought)
-    looked = ", ".join(gfm(label.display, 60) for label in sought)
+    names = ", ".join(gfm(label.display, 60) for label in sought)
     facts = [f"Model: {gfm(result.model_title)}, version {gfm(result.model_version, 40)}"]
-    if result.slices:
-        facts.append(_images(result))
-    if looked:
-        facts.append(f"Looked for: {looked}. Nothing else in the images was assessed.")
-    return [said, "\n".join(f"- {fact}" for fact in facts)]
+    if result.outcome not in (Outcome.FINDING, Outcome.NO_FINDING):
+        facts += [f"No answer on: {names}"] if names else []
+        return ["The model gives no answer on these images.", _why(result.reasons), _bullets(facts)]
+    if result.slices_used:
+        used = f"{ranges(result.slices_used)} of {result.slices}"
+        facts.append(f"Decided on images {used}, counted in anatomical order")
+    facts += [f"Looked for: {names}. Nothing else in the images was assessed."] if names else []
+    return [_said(result), _table(sought), _bullets(facts)]
 
 
 def _said(result: ResultSummary) -> str:
-    if result.finding is not None:
-        band = percent_band(result.finding.probability)
-        return f"The model suggests possible **{gfm(result.finding.display, 80)}** ({band})."
-    if result.outcome is Outcome.NO_FINDING:
+    if result.finding is None:
         return "The model found none of the findings it looks for."
-    return f"The model gives no answer on these images.{_because(result.reasons)}"
-
-
-def _because(reasons: Sequence[ReasonSummary]) -> str:
-    return "".join(f"\n- {gfm(reason.sentence)}" for reason in reasons[:8]) and (
-        "\n" + "".join(f"\n- {gfm(reason.sentence)}" for reason in reasons[:8])
-    )
+    band = percent_band(result.finding.probability)
+    return f"The model suggests possible **{gfm(result.finding.display, 80)}** ({band})."
 
 
 def _table(labels: Sequence[LabelSummary]) -> str:
     rows = [f"| {gfm(la.display, 60)} | {percent_band(la.probability)} |" for la in labels[:20]]
-    return "\n".join(["| Looked for | Probability |", "|---|---|", *rows])
+    return "\n".join(["| Looked for | Probability |", "|---|---|", *rows]) if rows else ""
 
 
-def _images(result: ResultSummary) -> str:
-    images = counted(result.slices, "image", "images")
-    if not result.slices_used:
-        return f"Images read: {result.slices}"
-    return f"Decided on image {ranges(result.slices_used)} of {images}, counted in anatomical order"
+def _why(reasons: Sequence[ReasonSummary]) -> str:
+    return _bullets([gfm(reason.sentence) for reason in reasons[:8]])
 
 
-def _provenance(found: StudySummary, site: CardSite) -> list[str]:
-    facts = []
-    if found.series:
-        facts.append(f"{found.series_used} of {counted(found.series, 'series', 'series')} analysed")
-    if found.analysed_ms:
-        facts.append(f"Analysed {moment(found.analysed_ms)}")
-    return ["\n".join(f"- {fact}" for fact in facts)] if facts else []
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _provenance(found: StudySummary) -> str:
+    """When it was analysed, and how much of the study (decisions age with their data)."""
+    if not found.analysed_ms:
+        return ""
+    series = f" from {found.series_used} of {found.series} series" if found.series else ""
+    return f"Analysed {moment(found.analysed_ms)}{series}."
 
 
 def _reason_kinds(found: StudySummary) -> list[str]:

@@ -7,6 +7,7 @@ document or a model package says can become markup, a link or a second line.
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 
 from fhir_mapping.study import StudyRef
@@ -28,7 +29,9 @@ UNREVIEWED = (
 
 _NEVER_MARKUP = str.maketrans({"<": "‹", ">": "›"})
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
-_PUNCTUATION = frozenset("\\`*_{}[]()#+-.!|~:@/'=$^")
+_ALWAYS = frozenset("\\`*_{}[]|~@$^")
+_AT_START = frozenset("#+-=.)!")
+_BEFORE_TEXT = frozenset(".:/")
 _JOINER = "\N{WORD JOINER}"
 
 
@@ -40,30 +43,31 @@ def plain(text: str, limit: int = 80) -> str:
 def gfm(text: str, limit: int = 200) -> str:
     """`text` as GitHub Flavoured Markdown that shows it as it is, on one line.
 
-    Punctuation is escaped, HTML becomes entities, and an invisible joiner keeps autolinks
-    (``www.``, ``://``, ``@``) from being recognised by renderers that look after unescaping.
+    Punctuation is escaped where it could mean something (at the start: headings, lists; before
+    text: links), HTML becomes entities, and an invisible joiner keeps autolinks (``www.``, ``://``,
+    ``@``) from being recognised by renderers that look for them after unescaping.
     """
     said = _one_line(text, limit)
     for mark in ("://", "@"):
         said = said.replace(mark, mark + _JOINER)
     said = _JOINER.join(_split_www(said))
-    return "".join(_escaped(character) for character in said)
+    # what may stand before a list's mark: "1." is as much a list as "-"
+    start = len(said) - len(said.lstrip("0123456789")) + 1
+    return "".join(_escaped(said, at, at < start) for at in range(len(said)))
 
 
 def _split_www(text: str) -> list[str]:
     """`text` cut after every ``www``, in any case."""
-    parts, start = [], 0
-    lower = text.lower()
-    while (at := lower.find("www", start)) >= 0:
-        parts.append(text[start : at + 3])
-        start = at + 3
-    return [*parts, text[start:]]
+    return re.split("(?<=www)", text, flags=re.IGNORECASE)
 
 
-def _escaped(character: str) -> str:
+def _escaped(text: str, at: int, at_start: bool) -> str:
+    character = text[at]
     if character in _ENTITIES:
         return _ENTITIES[character]
-    return f"\\{character}" if character in _PUNCTUATION else character
+    before_text = character in _BEFORE_TEXT and not text[at + 1 : at + 2].isspace()
+    risky = character in _ALWAYS or (at_start and character in _AT_START)
+    return f"\\{character}" if risky or (before_text and text[at + 1 :]) else character
 
 
 def summary(text: str) -> str:

@@ -136,7 +136,8 @@ def _is_current(seen: _Seen, service: CdsService, desk: HookDesk) -> bool:
     if record.state is State.FAILED:
         age_s = desk.site.clock_s() - record.updated_ms / 1000
         return age_s < desk.retry_failed_after_s
-    return record.ended or not Priority(service.priority).before(record.priority)
+    waits = record.state is State.RECEIVED
+    return not (waits and Priority(service.priority).before(record.priority))
 
 
 def _order(
