@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from fhir_mapping.addresses import ArchiveAddresses, absolute, is_placeholder, relative_reference
+from fhir_mapping.addresses import ArchiveAddresses, relative_reference
+from fhir_mapping.endpoints import EndpointChoice, endpoint_references
 from fhir_mapping.errors import (
-    ArchiveNotAllowed,
     Contradiction,
     Malformed,
     MappingError,
@@ -35,6 +35,19 @@ from fhir_mapping.reading import (
     uid,
 )
 from models.contract import Reason
+
+__all__ = [
+    "PatientRef",
+    "SeriesRef",
+    "StudyRef",
+    "StudyRefs",
+    "UnusableStudy",
+    "content_key",
+    "endpoint_references",
+    "patient_ref",
+    "study_ref",
+    "study_refs",
+]
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ def study_ref(
     _require_patient(study, patient, fhir_base)
     _require_available(study)
     study_uid = _study_uid(study)
-    choice = _EndpointChoice(study, study_uid, archives, fhir_base, endpoints or {})
+    choice = EndpointChoice(study, study_uid, archives, fhir_base, endpoints or {})
     series = _series(study, choice)
     archive = choice.archive_of(study) or _common_archive(series) or archives.default
     if archive is None:
@@ -190,18 +203,6 @@ def study_ref(
         instances=count(study, "numberOfInstances"),
         series=tuple(s if s.archive != archive else _without_archive(s) for s in series),
     )
-
-
-def endpoint_references(imaging_study: object, fhir_base: str) -> tuple[str, ...]:
-    """Return the Endpoints of this server that the study and its series refer to (``Endpoint/1``).
-
-    Contained ones are left out: they need no reading. So are those of other servers: reading
-    them would mean to connect to wherever a resource says.
-    """
-    owners = (imaging_study, *members(imaging_study, "series"))
-    written = (text(item, "reference") for owner in owners for item in members(owner, "endpoint"))
-    found = (relative_reference(item, "Endpoint", fhir_base) for item in written)
-    return tuple(dict.fromkeys(item for item in found if item))
 
 
 def content_key(ref: StudyRef) -> str:
@@ -305,7 +306,7 @@ def _modalities(study: Json) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for owner in owners for code in _modality_codes(owner)))
 
 
-def _series(study: Json, choice: _EndpointChoice) -> tuple[SeriesRef, ...]:
+def _series(study: Json, choice: EndpointChoice) -> tuple[SeriesRef, ...]:
     found: dict[str, SeriesRef] = {}
     for item in members(study, "series"):
         series_uid = uid(text(item, "uid"))
@@ -327,52 +328,3 @@ def _common_archive(series: Iterable[SeriesRef]) -> str | None:
 
 def _without_archive(series: SeriesRef) -> SeriesRef:
     return SeriesRef(series.series_uid, series.modality, series.instances)
-
-
-@dataclass(frozen=True)
-class _EndpointChoice:
-    """Which archive the Endpoints of a study or a series select (ImagingStudy.endpoint)."""
-
-    study: Json
-    study_uid: str
-    archives: ArchiveAddresses
-    fhir_base: str
-    endpoints: Mapping[str, object]
-
-    def archive_of(self, owner: Json, series_uid: str | None = None) -> str | None:
-        """Return the name of the archive, or ``None`` when `owner` states no address.
-
-        An Endpoint that was not read, is not active or is no WADO-RS service states none.
-        Raises `ArchiveNotAllowed` when addresses are stated and none is on the list.
-        """
-        refused: MappingError | None = None
-        for address in self._addresses(owner):
-            try:
-                return self.archives.select(address, self.study_uid, series_uid)
-            except (ArchiveNotAllowed, Contradiction) as error:
-                refused = refused or error
-        if refused is not None:
-            raise refused
-        return None
-
-    def _addresses(self, owner: Json) -> Iterator[str]:
-        for item in members(owner, "endpoint"):
-            endpoint = self._resolved(text(item, "reference"))
-            if endpoint is None or text(endpoint, "status") != "active":
-                continue
-            kinds = {code for _, code in codings(endpoint, "connectionType")}
-            address = endpoint.get("address")
-            if "dicom-wado-rs" not in kinds or not isinstance(address, str) or not address.strip():
-                continue
-            if not is_placeholder(address.strip()):
-                yield absolute(address.strip(), self.fhir_base)
-
-    def _resolved(self, reference: str | None) -> Json | None:
-        if reference is None:
-            return None
-        if reference.startswith("#"):
-            contained = (resource(item, "Endpoint") for item in members(self.study, "contained"))
-            return next((c for c in contained if c and c.get("id") == reference[1:]), None)
-        relative = relative_reference(reference, "Endpoint", self.fhir_base)
-        found = self.endpoints.get(reference) or self.endpoints.get(relative or "")
-        return resource(found, "Endpoint")
