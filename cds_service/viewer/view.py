@@ -104,6 +104,7 @@ class ResultView:
     failed: tuple[GateView, ...]
     gates: tuple[GateView, ...]
     picture: PictureView | None
+    no_picture: str
     strip: StripView | None
     precision: str
     notes: ModelNotes
@@ -174,6 +175,7 @@ def _result(index: int, result: PageResult) -> ResultView:
         failed=tuple(gate for gate in gates if not gate.passed),
         gates=gates,
         picture=_picture(result, result.picture) if result.picture else None,
+        no_picture="" if result.picture or not result.labels else wording.no_picture(result),
         strip=_strip(result, shown) if shown is not None and len(result.slices) > 1 else None,
         precision=wording.precision(result.precision),
         notes=result.notes or ModelNotes(),

@@ -30,7 +30,7 @@ _GATES = {
     "applicability": "Kind of series",
     "quality": "Image quality",
     "geometry": "Geometry",
-    "out_of_distribution": "Likeness to the training data",
+    "out-of-distribution": "Likeness to the training data",
     "uncertainty": "Certainty",
     "agreement": "Agreement",
 }
@@ -190,6 +190,13 @@ def caution(result: PageResult, drop: float | None) -> str:
     return ""
 
 
+def no_picture(result: PageResult) -> str:
+    """Why there is nothing to see."""
+    if result.outcome is Outcome.NO_FINDING:
+        return "No picture was drawn: colours show what speaks for a finding, and none is stated."
+    return "No picture was drawn for this answer."
+
+
 def method(picture: PagePicture) -> str:
     """The name of the method that drew the colours."""
     return _METHODS.get(picture.method.lower(), picture.method)
@@ -202,7 +209,8 @@ def precision(name: str) -> str:
 
 def gate_title(gate: str) -> str:
     """The name of a safety check."""
-    return _GATES.get(gate, gate.replace("_", " ").replace("-", " ").capitalize())
+    name = gate.replace("_", "-")
+    return _GATES.get(name, name.replace("-", " ").capitalize())
 
 
 def series_name(number: int | None, modality: str | None) -> str:

@@ -39,13 +39,21 @@ NOTES = {
             "is likely, so that the study is read sooner."
         ),
         assesses=("Glioma", "Meningioma", "Pituitary tumour"),
-        not_for=("Excluding a tumour.", "Children.", "Images after an operation."),
+        not_for=(
+            "Excluding a tumour: it knows three kinds and nothing else.",
+            "Diagnosis, triage, or any decision about a patient: it is not a medical device.",
+            "Children, images after an operation, and other sequences than T1, T2 and FLAIR.",
+        ),
         limits=(
             "Trained on two-dimensional slices of one public collection, without contrast phase.",
             "Metastases, bleeding and stroke are unknown to it.",
+            "On images from other hospitals it is more often undecided, and more often wrong.",
+            "Thin slices far from a lesion were never shown to it, nor images with artefacts.",
+            "Meningioma is the tumour that it misses most.",
+            "A class activation map shows where the evidence lies, not where a tumour ends.",
         ),
         calibration=CalibrationNotes(method="temperature scaling", temperature=1.37, ece=0.021),
-        data=("Brain Tumor MRI (public)",),
+        data=("A public collection of tumours", "A public collection without tumours"),
         developer="The scanhook project",
         licence="Apache-2.0",
     )
@@ -63,7 +71,7 @@ GATES = (
     GateResult("geometry", True, "regular", "The images lie evenly, side by side."),
     GateResult("quality", True, "usable", "The images are usable.", 0.958, 0.5),
     GateResult(
-        "out_of_distribution",
+        "out-of-distribution",
         True,
         "like-training",
         "The deciding images are like those the model was trained on.",
@@ -192,7 +200,7 @@ def indeterminate() -> Analysis:
     """The same study, withheld by two gates; the colours explain little."""
     failed = (
         GateResult(
-            "out_of_distribution",
+            "out-of-distribution",
             False,
             "unlike-training",
             "The images that would decide are unlike those the model was trained on.",

@@ -113,7 +113,7 @@ def test_a_finding_is_shown_with_everything_that_qualifies_it() -> None:
         "expected calibration error 0.021",
         "Everything else in the images was not assessed.",
         "Metastases, bleeding and stroke are unknown to it.",
-        "Excluding a tumour.",
+        "Excluding a tumour: it knows three kinds and nothing else.",
         "8-bit integers (int8)",
         "brain-mri-tumour 1.0.0",
         "features.8",
