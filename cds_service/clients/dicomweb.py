@@ -173,33 +173,44 @@ class Archive:
         """
         yield from Retrieval(self, _checked(study_uid), _checked(series_uid)).run()
 
-    def remember(self, accept: str) -> None:
+    def learn_accept(self, accept: str) -> None:
         """From now on ask for instances with `accept` first."""
         with self._lock:
             others = tuple(a for a in self._quirk.accepts if a != accept)
             self._quirk = replace(self._quirk, accepts=(accept, *others))
 
+    def learn_single_instances(self) -> None:
+        """From now on ask for instances by name: it does not stream a series."""
+        with self._lock:
+            self._quirk = replace(self._quirk, streams_series=False)
+
     def _completed(self, study_uid: str, facts: SeriesFacts) -> SeriesFacts:
-        """Fill in what the list left out, if one instance's header says it."""
-        if facts.modality and facts.instances is not None and facts.body_part:
+        """Fill in what the list left out, if one instance's header says it.
+
+        A missing body part alone is no sign of a short list: many images have none.
+        """
+        told = facts.body_part or facts.description
+        if facts.modality and facts.instances is not None and told:
             return facts
         path = f"studies/{study_uid}/series/{facts.series_uid}/instances"
         try:
             found = self._query(path, "", SERIES_FIELDS)
-            first = series_facts(found[0], study_uid) if found else None
-            if (first is None or not first.modality) and found and self._quirk.series_metadata:
-                first = self._first_header(path, study_uid, found[0])
-        except (NotFound, Rejected, BadAnswer):
+        except (NotFound, Rejected):
             return facts
+        first = series_facts(found[0], study_uid) if found else None
+        if found and (first is None or not first.modality) and self._quirk.series_metadata:
+            first = self._first_header(path, study_uid, found[0])
         filled = {} if first is None else {k: v for k, v in vars(first).items() if v}
         known = {k: v for k, v in vars(facts).items() if v not in (None, "", ())}
-        counted = {} if facts.instances is not None else {"instances": len(found)}
-        return SeriesFacts(**{**filled, **counted, **known})
+        return SeriesFacts(**{**filled, "instances": len(found), **known})
 
     def _first_header(self, path: str, study_uid: str, data_set: dj.Element) -> SeriesFacts | None:
         sop = dj.uid(data_set, "00080018")
         path = f"{path}/{sop}/metadata"
-        found = self._page(path, "", self.policy, self._client.deadline())[0] if sop else ()
+        try:
+            found = self._page(path, "", self.policy, self._client.deadline())[0] if sop else ()
+        except (NotFound, Rejected):
+            return None
         return series_facts(found[0], study_uid) if found else None
 
     def _query(

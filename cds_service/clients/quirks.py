@@ -22,6 +22,9 @@ class Quirk:
     ``transfer-syntax=*`` asks for what is stored: an archive that transcodes can fail half-way.
     """
 
+    streams_series: bool = True
+    """Whether ``/series/{uid}`` gives all instances in one multipart answer."""
+
     includefields: bool = True
     """Whether ``includefield`` may be asked for; without it only the required attributes come."""
 

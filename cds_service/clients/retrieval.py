@@ -39,7 +39,8 @@ class Source(Protocol):
     def instances(
         self, study_uid: str, series_uid: str, deadline: Deadline | None = None
     ) -> tuple[str, ...]: ...
-    def remember(self, accept: str) -> None: ...
+    def learn_accept(self, accept: str) -> None: ...
+    def learn_single_instances(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Retrieval:
         self._have: set[str] = set()
         self._bytes = 0
         self._failure: UpstreamError | None = None
-        self._streams = self._bounds.requests_in_flight == 1
+        self._streams = self._bounds.requests_in_flight == 1 and archive.quirk.streams_series
 
     @property
     def _peer(self) -> str:
@@ -123,10 +124,13 @@ class Retrieval:
             yield from self._streamed(self._path, accepts)
             self._streams = False  # it said all that it has; what is missing is asked for by name
         except UpstreamError as error:
-            self._streams = not (isinstance(error, Rejected) and error.status in _NOT_ACCEPTED)
-            if self._streams and not error.retryable:
+            if isinstance(error, Rejected) and error.status in _NOT_ACCEPTED:
+                self._streams = False
+                self._archive.learn_single_instances()
+            elif error.retryable:
+                self._failure = error
+            else:
                 raise
-            self._failure = error if self._streams else None
 
     def _side_by_side(self, missing: list[str]) -> Iterator[_Instance]:
         """Single instances, a few at a time; as many wait for the consumer at most."""
@@ -170,7 +174,7 @@ class Retrieval:
             try:
                 with self._client.stream(request, policy, self._deadline) as stream:
                     if refused is not None:
-                        self._archive.remember(accept)
+                        self._archive.learn_accept(accept)
                     yield from self._instances(stream)
                     return
             except Rejected as error:
