@@ -124,13 +124,9 @@ class ExplanationStore:
         """Remove explanations analysed before that time (ms since 1970); how many went."""
         removed = 0
         with _as_store_error():
-            old = [f for f in self._folders() if _analysed_ms(f) < before_ms]
-        for folder in old:
-            going = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
-            with suppress(FileNotFoundError), _as_store_error():
-                folder.rename(going)
-                shutil.rmtree(going)
-                removed += 1
+            for folder in self._folders():
+                if _analysed_ms(folder) < before_ms:
+                    removed += self._remove(folder)
         return removed
 
     def ping(self, *, write: bool = False) -> None:
@@ -170,6 +166,16 @@ class ExplanationStore:
                 yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove(self, folder: Path) -> bool:
+        """Whether it was we who removed it: another process may expire at the same time."""
+        going = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            folder.rename(going)
+        except FileNotFoundError:
+            return False
+        shutil.rmtree(going, ignore_errors=True)
+        return True
 
     def _folders(self) -> list[Path]:
         with os.scandir(self._root) as entries:

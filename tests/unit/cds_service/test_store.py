@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -257,6 +258,48 @@ def test_old_explanations_go_and_younger_ones_stay(root: Path) -> None:
     assert store.open(ID) is None
     assert store.open(OTHER) is not None
     assert [path.name for path in root.iterdir()] == [OTHER]
+
+
+def test_two_processes_may_expire_at_the_same_time(root: Path) -> None:
+    """The second one finds folders listed that the first has just removed."""
+    first, second = ExplanationStore(root), ExplanationStore(root)
+    for explanation_id in (ID, OTHER):
+        keep(first, explanation_id)
+    listed = second._folders()
+    second._folders = lambda: listed  # type: ignore[method-assign]  # as seen a moment ago
+    assert first.expire(2**50) == 2
+    assert second.expire(2**50) == 0
+
+
+def test_a_reader_never_meets_half_a_page(root: Path) -> None:
+    """Two workers write the same study again and again, with other pictures each time."""
+    store = ExplanationStore(root)
+    keep(store)
+    drawn = explained.explanation()
+    ended = threading.Event()
+
+    def write(name: bytes) -> None:
+        for turn in range(40):
+            picture = replace(drawn, image_png=drawn.image_png + name + bytes([turn]))
+            result = replace(explained.result(), explanation=picture)
+            ExplanationStore(root).keep(
+                replace(explained.finding(), results=(result,)),
+                explanation_id=ID,
+                study_key="k",
+                analysed_ms=1000 + turn,
+            )
+        ended.set()
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in (b"a", b"b")]
+    for writer in writers:
+        writer.start()
+    reads = [store.open(ID) is not None]
+    while any(writer.is_alive() for writer in writers):
+        reads.append(store.open(ID) is not None)
+    assert ended.is_set()
+    assert len(reads) > 20
+    assert all(reads)
+    assert [path.name for path in root.iterdir()] == [ID]
 
 
 def test_expiry_touches_nothing_that_is_not_an_explanation(root: Path) -> None:
