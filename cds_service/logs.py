@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -40,6 +41,7 @@ FIELDS = frozenset(
         "token_id",
         "version",
         "waiting",
+        "where",
         "worker",
     }
 )
@@ -105,3 +107,10 @@ def configure(level: str = "INFO", stream: TextIO | None = None) -> logging.Hand
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False
     return handler
+
+
+def where(error: BaseException) -> str:
+    """The way of an error through our own code, ``module:line`` innermost last; no values."""
+    frames = traceback.walk_tb(error.__traceback__)
+    places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in frames]
+    return " ".join(f"{name}:{line}" for name, line in places if _is_ours(name))[-400:]

@@ -9,12 +9,18 @@ from importlib.metadata import version
 
 from cds_service.clients.fhir import FhirServer
 from cds_service.security.links import Links
-from fhir_mapping import ModelFacts, ReportContext, WriteForm, report_bundle, report_identity
+from fhir_mapping import (
+    ModelFacts,
+    ReportContext,
+    WriteForm,
+    WrittenReport,
+    replacing,
+    report_bundle,
+    report_identity,
+    written_report,
+)
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis
-
-OURS_TO_CHANGE = frozenset({"registered", "partial", "preliminary"})
-"""Statuses of a report that no person has taken over (R4 DiagnosticReport.status)."""
 
 
 class NoReports:
@@ -38,7 +44,7 @@ class FhirReports:
     models: Mapping[str, ModelFacts] = field(default_factory=dict)
 
     def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
-        """One transaction; a report that a person has made final is left as it is.
+        """One transaction; a report that a person has taken over is left as it is.
 
         Returns the reference of the report ("" if there was nothing to write).
 
@@ -58,17 +64,16 @@ class FhirReports:
         bundle = report_bundle(analysis, ref, context)
         if bundle is None:
             return ""
-        signed = self._taken_over(ref)
-        if signed:
-            return signed
-        result = self.server.transact(bundle)
+        written = self._written(ref)
+        if written is not None and written.taken_over:
+            return written.reference
+        result = self.server.transact(replacing(bundle, written) if written else bundle)
         references = [entry.reference or "" for entry in result.entries]
         return next((r for r in references if r.startswith("DiagnosticReport/")), "")
 
-    def _taken_over(self, ref: StudyRef) -> str:
-        """The reference of this study's report if a person has changed its status, else ""."""
-        token = report_identity(self.tenant, ref.study_uid).token
-        for report in self.server.search("DiagnosticReport", {"identifier": token}):
-            if report.get("status") not in OURS_TO_CHANGE:
-                return f"DiagnosticReport/{report.get('id', '')}"
-        return ""
+    def _written(self, ref: StudyRef) -> WrittenReport | None:
+        """This study's report as the server has it now."""
+        identity = report_identity(self.tenant, ref.study_uid)
+        found = self.server.search("DiagnosticReport", {"identifier": identity.token})
+        reports = (written_report(resource, identity) for resource in found)
+        return next((report for report in reports if report is not None), None)

@@ -27,6 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from cds_service.logs import where
 from cds_service.queue.state import StudyRecord, from_fields
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ def run_once(message: Mapping[str, Any], function: JobFunction, folder: Path) ->
         answer: dict[str, Any] = {"outcome": "done"}
     except BaseException as error:  # noqa: BLE001  # decoders raise PanicException, a BaseException
         answer = _failure(error)
-        log.warning("job failed: %s (%s)", answer["kind"], type(error).__name__)
+        said = {"kind": answer["kind"], "where": f"{type(error).__name__} {where(error)}"}
+        log.warning("a job failed", extra={"study": job.record.id, **said})
     return {**answer, "rss_bytes": _rss_bytes()}
 
 

@@ -208,7 +208,7 @@ def test_the_worker_proves_who_it_is_to_the_fhir_server(
     client = {
         "client_id": CLIENT_ID,
         "jwks": {"keys": [site.signing_key.public_jwk]},
-        "scopes": ["system/*.cruds"],
+        "scopes": "system/*.cruds",
     }
     sekmet = sekmet_factory(clients=[client], port=port)
     study_uid, instances = head_series
