@@ -1,0 +1,80 @@
+"""An order holds what a worker needs, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cds_service.orders import UnreadableOrder, order_of, ref_of
+from cds_service.queue.payload import Sealer
+from fhir_mapping.study import SeriesRef, StudyRef
+
+FULL = StudyRef(
+    study_uid="1.2.3",
+    archive="pacs",
+    patient_reference="Patient/p1",
+    patient_identifiers=("MRN-1", "X 2"),
+    imaging_study_reference="ImagingStudy/i1",
+    based_on_references=("ServiceRequest/s1",),
+    encounter_reference="Encounter/e1",
+    started=datetime(2026, 3, 3, 10, tzinfo=UTC),
+    started_text="2026-03-03T10:00:00Z",
+    accession_number="A1",
+    modalities=("MR", "SR"),
+    instances=24,
+)
+SMALL = StudyRef(study_uid="1.2.3", archive="pacs", patient_reference="Patient/p1")
+
+
+@pytest.mark.parametrize("ref", [FULL, SMALL])
+def test_an_order_is_json_and_comes_back_as_the_same_study(ref: StudyRef) -> None:
+    order = json.loads(json.dumps(order_of(ref, "ehr")))
+    found = ref_of(order)
+    assert (found.tenant, found.ref) == ("ehr", ref)
+
+
+def test_the_series_are_left_to_the_archive() -> None:
+    many = replace(FULL, series=tuple(SeriesRef(f"1.2.{i}") for i in range(500)))
+    assert order_of(many, "ehr") == order_of(FULL, "ehr")
+
+
+def test_the_largest_order_fits_into_its_envelope() -> None:
+    wide = replace(
+        FULL,
+        study_uid="1." + "2" * 62,
+        patient_identifiers=tuple(f"{i:064}" for i in range(200)),
+        imaging_study_reference="ImagingStudy/" + "i" * 64,
+        based_on_references=tuple(f"ServiceRequest/{i:064}" for i in range(50)),
+        encounter_reference="Encounter/" + "e" * 64,
+        accession_number="A" * 64,
+        modalities=tuple(f"M{i:015}" for i in range(30)),
+    )
+    order = order_of(wide, "t" * 40)
+    envelope = {"order": order, "content": "c" * 64, "models": "m" * 64, "priority": "backfill"}
+    assert Sealer(b"s" * 32).seal("5d" * 16, envelope)
+
+
+def test_an_identifier_that_no_image_can_hold_is_left_out() -> None:
+    long = replace(SMALL, patient_identifiers=("x" * 65, "MRN-1"))
+    assert order_of(long, "ehr")["patient_identifiers"] == ["MRN-1"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study_uid": None},
+        {"archive": 7},
+        {"tenant": ""},
+        {"patient_reference": None},
+        {"patient_identifiers": "MRN"},
+        {"patient_identifiers": [7]},
+        {"started": "yesterday"},
+    ],
+)
+def test_an_order_of_another_form_is_one_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableOrder):
+        ref_of(order_of(FULL, "ehr") | changes)
