@@ -250,10 +250,22 @@ def mapped(error: BaseException, peer: str) -> UpstreamError | None:
     """Our error for a library's `error`, or None if it is not one of a network library."""
     for cls in type(error).__mro__:
         ours = _NETWORK.get(cls)
+        if ours is UntrustedPeer and _hung_up(error):
+            ours = Unreachable
         if ours is not None:
             sentence = error.sentence if isinstance(error, NotAllowed) else _SENTENCES[ours]
             return ours(sentence.format(peer=peer))
     return None
+
+
+def _hung_up(error: BaseException | None) -> bool:
+    """Whether a failed handshake is only a closed connection, somewhere down the wrapped errors."""
+    for _ in range(8):
+        if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return True
+        inner = getattr(error, "reason", None) or next(iter(getattr(error, "args", ())), None)
+        error = inner if isinstance(inner, BaseException) else None
+    return False
 
 
 @contextmanager
