@@ -145,7 +145,8 @@ class ExplanationStore:
             for name, content in files.items():
                 _write_file(folder / name, content)
             _write_file(folder / _PAGE, page, modified_ms=analysed_ms)
-            _sync(folder)
+            for path in (*folder.iterdir(), folder):  # after all is written: one commit, not five
+                _sync(path)
             try:
                 folder.rename(target)
             except OSError as error:
@@ -245,7 +246,6 @@ def _write_file(path: Path, content: bytes, modified_ms: int | None = None) -> N
         file.flush()
         if modified_ms is not None:
             os.utime(handle, ns=(modified_ms * 1_000_000, modified_ms * 1_000_000))
-        os.fsync(handle)
 
 
 def _read(path: Path) -> bytes:
@@ -257,9 +257,9 @@ def _read(path: Path) -> bytes:
         return file.read()
 
 
-def _sync(folder: Path) -> None:
-    """Make names durable: a rename lies in the folder, not in the file (fsync(2))."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    """Make a file durable, or the names in a folder: a rename lies in the folder (fsync(2))."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(handle)
     finally:
