@@ -53,7 +53,7 @@ def sweep(dispatcher: Dispatcher, stuck_s: float, interval_s: float) -> Counter[
 def report_lost(dispatcher: Dispatcher, job_ids: Iterable[str]) -> None:
     """Make the records of these jobs due now; forget jobs that nobody waits for."""
     for job_id in job_ids:
-        log.warning("a job lost its worker: %s", job_id)
+        log.warning("a job lost its worker", extra={"job": job_id})
         dispatcher.records.count("lost")
         try:
             with redis_reached():
@@ -126,7 +126,7 @@ def _queue_again(dispatcher: Dispatcher, record: StudyRecord) -> str:
         dispatcher.records.advance(record, State.FAILED, error_kind="tampered")
         dispatcher.records.count("tampered")
         return "tampered"
-    log.info("queued again: %s", record.id)
+    log.info("queued again", extra={"study": record.id, "attempt": record.attempts})
     return "queued"
 
 

@@ -68,7 +68,7 @@ def settle(
         try:
             failed_kind = _decide(worker, verdict, current)
         except StaleRecord:
-            log.info("a newer attempt has the study: %s", record.id)
+            log.info("a newer attempt has the study", extra={"study": record.id})
     elif current.same_attempt(record) and current.error_kind and verdict.outcome != "done":
         failed_kind = current.error_kind
     _take_out(worker, queue, job, execution, failed_kind)
@@ -81,14 +81,15 @@ def _decide(worker: StudyWorker, verdict: Verdict, current: StudyRecord) -> str:
         records.postpone(current, 0, current.error_kind)
         return ""
     kind = verdict.kind if verdict.outcome == "error" else "unfinished"
+    said = {"study": current.id, "attempt": current.attempts, "kind": kind}
     records.count(kind if kind in ("crashed", "timeout") else "errors")
     if verdict.retryable and current.attempts < attempts:
         records.postpone(current, worker.policy.backoff_of(current.attempts), kind)
-        log.info("attempt %d ended (%s), another follows: %s", current.attempts, kind, current.id)
+        log.info("another attempt follows", extra=said)
         return ""
     records.fail(current, kind)
     records.count("dead")
-    log.warning("given up after %d attempts (%s): %s", current.attempts, kind, current.id)
+    log.warning("a study was given up", extra=said)
     return kind
 
 

@@ -176,10 +176,10 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
                 worker.reclaim()
                 reconcile(dispatcher, everything=True)
             except NO_REDIS as error:
-                log.warning("Redis is not there yet (%s)", type(error).__name__)
+                log.warning("Redis is not there yet", extra=_why(error))
                 time.sleep(REST_S)
             else:
-                log.info("worker %s is there", worker.name)
+                log.info("the worker is there", extra={"worker": worker.name})
                 return worker
         raise Stopped
 
@@ -189,7 +189,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             try:
                 self._turn()
             except NO_REDIS as error:
-                log.warning("Redis is out of reach (%s)", type(error).__name__)
+                log.warning("Redis is out of reach", extra=_why(error))
                 time.sleep(REST_S)
         try:
             self.register_death()
@@ -261,7 +261,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             ready = self.child.ready(0.2)
         except WarmUpFailed as error:
             self._failed_warm_ups += 1
-            log.error("the models could not be loaded (%s)", error.kind)
+            log.error("the models could not be loaded", extra={"kind": error.kind})
             if self._failed_warm_ups >= WARM_UPS:
                 raise WorkerUnfit(f"the models could not be loaded ({error.kind})") from None
             time.sleep(REST_S)
@@ -359,7 +359,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
                     beat_at = time.monotonic() + self.policy.beat_s
                     self._beat_while_busy(job, execution)
         except ChildGone as gone:
-            log.error("the child ended in the middle of a job (%s)", gone.how)
+            log.error("the child ended in the middle of a job", extra={"kind": gone.how})
             return Verdict("error", "crashed", retryable=True)
 
     def _beat_while_busy(self, job: PipelineJob, execution: Execution) -> None:
@@ -368,7 +368,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             self.maintain_heartbeats(job, execution)
             self._upkeep()
         except NO_REDIS as error:
-            log.warning("no heartbeat (%s)", type(error).__name__)
+            log.warning("no heartbeat", extra=_why(error))
 
     def _message(self, opened: OpenedOrder, record: StudyRecord) -> dict[str, Any]:
         clocked = {name: str(getattr(record, name)) for name in CLOCKED}
@@ -393,7 +393,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
                 settle(self, verdict, queue, job, execution, record)
                 return
             except NO_REDIS as error:
-                log.warning("a result waits for Redis (%s)", type(error).__name__)
+                log.warning("a result waits for Redis", extra=_why(error))
                 if self._stop and self._stop.cold:
                     return
                 time.sleep(REST_S)
@@ -402,3 +402,8 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
         worn = self.child.jobs >= self.policy.jobs_per_child
         if verdict.spoilt or worn or verdict.rss_bytes > self.policy.rss_bytes:
             self.child.end()
+
+
+def _why(error: BaseException) -> dict[str, str]:
+    """The class of an error for the log; its text may hold an address or a password."""
+    return {"kind": type(error.__cause__ or error).__name__}

@@ -7,7 +7,6 @@ What a job did is counted in Redis under ``test:``, so that a test sees every ru
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from redis import Redis
 
+from cds_service import logs
 from cds_service.queue import (
     Dispatcher,
     DispatchPolicy,
@@ -123,7 +123,7 @@ class Jobs:
 def main() -> int:
     """Run one worker as the command line says."""
     options = json.loads(sys.argv[1])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.configure()
     connection = worker_connection(options["url"])
     dispatcher = dispatcher_for(connection, **options.get("dispatch", {}))
     jobs = Jobs(connection, dispatcher.records, options.get("leave_open", False))
