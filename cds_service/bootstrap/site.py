@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,8 @@ from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.credentials import FixedHeaders, NoCredential
 from cds_service.clients.dicomweb import Archive
 from cds_service.clients.fhir import FhirServer
-from cds_service.clients.http import Credential
-from cds_service.clients.policy import RetrievalPolicy
+from cds_service.clients.http import Credential, HttpClient, Request
+from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.errors import UnsafeSettings
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
 from cds_service.queue.enqueue import Dispatcher
@@ -21,13 +21,15 @@ from cds_service.queue.payload import Sealer
 from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
 from cds_service.security.egress import Allowance, AllowList
+from cds_service.security.jwks import CallerKeySets
 from cds_service.security.keys import load_signing_key
 from cds_service.security.links import Links
 from cds_service.settings import ArchiveSettings, Settings, TenantSettings
 from cds_service.store import ExplanationStore
 from models.registry import Registry, load_registry
 
-log = logging.getLogger(__name__)
+KEYS_POLICY = HttpPolicy(deadline_s=3, connect_s=1, silence_s=2, bytes_cap=262_144, attempts=2)
+"""For a tenant's key set: a hook may be waiting for it."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,17 @@ class Site:
     def jwks_allowance(self, tenant: TenantSettings) -> Allowance:
         """Where a tenant's public keys are."""
         return self._allowance(f"{tenant.name}-keys", tenant.jwks_url, tenant.private_network)
+
+    @cached_property
+    def caller_keys(self) -> CallerKeySets:
+        """The public keys of the tenants' EHRs."""
+        clients = {
+            tenant.jwks_url: HttpClient(self.jwks_allowance(tenant), policy=KEYS_POLICY)
+            for tenant in self.settings.tenants
+            if tenant.jwks_url
+        }
+        request = Request("GET", "", "", {"Accept": "*/*"})
+        return CallerKeySets(lambda url: clients[url].send(request).body, time.monotonic)
 
     def _allowance(self, name: str, base_url: str, private: bool) -> Allowance:
         http_ok = self.settings.environment == "development"

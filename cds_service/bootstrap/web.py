@@ -11,8 +11,7 @@ from cds_service.bootstrap.site import Site
 from cds_service.cards import CardSite
 from cds_service.clients.credentials import ForwardedToken, NoCredential
 from cds_service.clients.fhir import FhirServer
-from cds_service.clients.http import HttpClient, Request
-from cds_service.clients.policy import HOOK_POLICY, HttpPolicy
+from cds_service.clients.policy import HOOK_POLICY
 from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.feedback import CardLedger
 from cds_service.hooks.invoke import HookDesk, ServedModels
@@ -20,7 +19,6 @@ from cds_service.metrics import Gauges
 from cds_service.queue import Dispatcher, Priority, workers
 from cds_service.queue.records import FAILED
 from cds_service.queue.transport import Transport
-from cds_service.security.jwks import CallerKeySets, Fetch
 from cds_service.security.jwt import Verifier
 from cds_service.security.keys import SigningKey, load_signing_key
 from cds_service.security.replay import UsedTokens
@@ -28,9 +26,6 @@ from cds_service.settings import TenantSettings
 from cds_service.viewer.routes import CardSource, viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
-
-KEYS_POLICY = HttpPolicy(deadline_s=3, connect_s=1, silence_s=2, bytes_cap=262_144, attempts=2)
-"""For a tenant's key set: a hook may be waiting for it."""
 
 
 def web_app(site: Site) -> Flask:
@@ -42,12 +37,11 @@ def web_app(site: Site) -> Flask:
     site.check_queue()
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
     redis = dispatcher.transport.connection
-    keys = CallerKeySets(_fetch_keys(site), time.monotonic)
     return create_app(
         WebDependencies(
             settings=settings,
             desk=_desk(site, dispatcher),
-            verifier=Verifier(settings.tenant_of, keys, time.time),
+            verifier=Verifier(settings.tenant_of, site.caller_keys, time.time),
             used_tokens=UsedTokens(redis, time.time),
             ledger=CardLedger(redis),
             metrics=web_metrics(settings, _gauges(dispatcher)),
@@ -84,15 +78,6 @@ def _open_fhir(site: Site, tenant: TenantSettings, token: str | None) -> FhirSer
     allowance = site.fhir_allowance(tenant)
     credential = ForwardedToken(token, allowance.origin) if token else NoCredential()
     return FhirServer(allowance, credential=credential, policy=HOOK_POLICY)
-
-
-def _fetch_keys(site: Site) -> Fetch:
-    clients = {
-        tenant.jwks_url: HttpClient(site.jwks_allowance(tenant), policy=KEYS_POLICY)
-        for tenant in site.settings.tenants
-        if tenant.jwks_url
-    }
-    return lambda url: clients[url].send(Request("GET", "", "", {"Accept": "*/*"})).body
 
 
 def _gauges(dispatcher: Dispatcher) -> Gauges:

@@ -104,6 +104,10 @@ class CallerKeySets:
             raise InvalidToken(Refusal.KEY)
         return key.public
 
+    def usable(self, tenant: TenantSettings) -> int:
+        """How many usable keys the tenant's source holds now; raises what reading it raises."""
+        return len(self._load(tenant))
+
     def _issuer(self, name: str) -> _Issuer:
         with self._lock:
             return self._issuers.setdefault(name, _Issuer())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -180,9 +181,27 @@ def test_the_48_slices_of_a_real_head_go_the_whole_way(
     put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
     (card,) = site.ended("p48", prefetch)
     assert said(card)["state"] in ("final", "abstained"), (said(card), site.logs())
-    assert "48" in card["detail"]
     (report,) = found(sekmet, "DiagnosticReport", patient="p48")
     assert report["effectiveDateTime"].startswith("2026-11-20")
+
+
+def test_the_doctor_finds_everything_well(site: Site) -> None:
+    examined = site.command("doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(examined.stdout)}
+    assert [what for what, finding in findings.items() if not finding["well"]] == []
+    assert examined.returncode == 0
+    assert {"queue", "clock", "worker", "archive archive"} <= set(findings)
+
+
+def test_jobs_lists_studies_by_opaque_ids_and_puts_one_back(site: Site) -> None:
+    (card,) = site.ended("p9", chart("p9", "2.25.909", 1, "X"), within_s=120)
+    study = said(card)["study"]
+    failed = json.loads(site.command("jobs", "--failed", "--json").stdout)
+    (row,) = [row for row in failed if row["study"] == study]
+    assert (row["state"], row["error_kind"]) == ("failed", "gone")
+    assert "2.25.909" not in json.dumps(failed)
+    assert f"{study}: received" in site.command("jobs", "requeue", study).stdout
+    assert site.command("jobs", "requeue", "0" * 32).returncode == 3
 
 
 def test_the_worker_proves_who_it_is_to_the_fhir_server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import uuid
 from collections.abc import Mapping
@@ -161,6 +162,15 @@ scopes = ["system/*.cruds"]
                 return cards
             assert time.monotonic() < until, (states, self.logs())
             time.sleep(0.1)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `scanhook` with this site's configuration."""
+        return subprocess.run(
+            [BIN / "scanhook", "--config", self.config, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def logs(self) -> str:
         """What both processes said."""

@@ -1,0 +1,72 @@
+"""``scanhook jobs``: what waits, what ended, what failed; put one back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cds_service import settings
+from cds_service.bootstrap import Site
+from cds_service.cli import NotThere
+from cds_service.queue import JobRow, dead_letters, jobs
+
+
+@click.group(name="jobs", invoke_without_command=True)
+@click.option("--failed", is_flag=True, help="Only dead letters: studies that were given up.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on the standard output.")
+@click.option("--limit", default=50, show_default=True, help="The most rows.")
+@click.pass_context
+def command(context: click.Context, failed: bool, as_json: bool, limit: int) -> None:
+    """Studies in the queue, ended and failed, by their opaque ids."""
+    if context.invoked_subcommand is not None:
+        return
+    records = _site(context).dispatcher(patient=True).records
+    rows = (dead_letters if failed else jobs)(records, limit)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+    else:
+        Console().print(_table(rows))
+
+
+@command.command("requeue")
+@click.argument("study")
+@click.pass_context
+def requeue(context: click.Context, study: str) -> None:
+    """Try the failed STUDY (its opaque id) again now."""
+    parent = context.parent or context
+    record = _site(parent).dispatcher(patient=True).requeue(study)
+    if record is None:
+        raise NotThere("there is no study with this id; `scanhook jobs` lists them")
+    click.echo(f"{record.id}: {record.state}")
+
+
+def _site(context: click.Context) -> Site:
+    config: Path | None = context.obj
+    return Site(settings.load(config))
+
+
+def _table(rows: Sequence[JobRow]) -> Table:
+    table = Table("study", "state", "priority", "attempts", "kind of failure", "age", "quiet for")
+    for row in rows:
+        table.add_row(
+            row.study,
+            row.state,
+            row.priority,
+            str(row.attempts),
+            row.error_kind,
+            _duration(row.age_s),
+            _duration(row.quiet_s),
+        )
+    return table
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,178 @@
+"""Try everything that is configured, and say what to do about what does not work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from cds_service.bootstrap import Site
+from cds_service.queue import refuse_unsafe, web_connection, workers
+from cds_service.settings import ArchiveSettings, TenantSettings
+from inference.pipeline import check_package
+from models.registry import ModelPackage
+
+SKEW_S = 5.0
+
+BEAT_S = 30.0
+"""A worker that was silent for so long is not there."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried. `advice` says what to do when it is not well."""
+
+    what: str
+    well: bool
+    said: str
+    advice: str = ""
+    took_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing to try: `run` returns a word about what it found, or raises."""
+
+    kind: str
+    what: str
+    run: Callable[[], str]
+    advice: str
+
+
+def examine(trial: Trial) -> Finding:
+    """Try it; whatever goes wrong becomes one sentence."""
+    since = time.perf_counter()
+    try:
+        said, well = trial.run(), True
+    except Exception as error:  # noqa: BLE001  a doctor hears every complaint
+        said, well = getattr(error, "sentence", type(error).__name__), False
+    took_ms = (time.perf_counter() - since) * 1e3
+    return Finding(trial.what, well, said, "" if well else trial.advice, took_ms)
+
+
+def trials(site: Site) -> Iterator[Trial]:
+    """Everything that the settings name, nearest first."""
+    settings = site.settings
+    yield Trial(
+        "store",
+        "state folder",
+        partial(_store, site),
+        f"make {settings.state_dir} writable for this user, and keep space free",
+    )
+    yield Trial(
+        "queue",
+        "queue",
+        partial(_queue, site),
+        "start Redis or Valkey at redis_url, and set what the sentence says",
+    )
+    yield Trial(
+        "clock",
+        "clock",
+        partial(_clock, site),
+        "let both machines follow one time source: tokens and retries depend on it",
+    )
+    yield Trial("worker", "worker", partial(_worker, site), "start `scanhook worker`")
+    for package in site.registry.packages:
+        yield Trial(
+            "models",
+            f"model {package.manifest.id} {package.manifest.version}",
+            partial(_model, package),
+            "install the package again: its files do not answer as when they were built",
+        )
+    for archive in settings.archives:
+        yield Trial(
+            "archive",
+            f"archive {archive.name}",
+            partial(_archive, site, archive),
+            "check base_url, the credential and the network of this archive",
+        )
+    for tenant in settings.tenants:
+        yield from _tenant_trials(site, tenant)
+
+
+def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
+    yield Trial(
+        "keys",
+        f"keys of tenant {tenant.name}",
+        partial(_keys, site, tenant),
+        "check jwks_url or jwks_file: it must be a JWK set with an EC P-384 or RSA key",
+    )
+    if tenant.backend != "none":
+        yield Trial(
+            "fhir",
+            f"FHIR server of tenant {tenant.name}",
+            partial(_fhir, site, tenant),
+            "check fhir_base and client_id, and register the output of `scanhook keys jwks`",
+        )
+
+
+def _store(site: Site) -> str:
+    site.store.ping(write=True)
+    return "writable"
+
+
+def _queue(site: Site) -> str:
+    connection = web_connection(site.settings.redis_url)
+    problems = refuse_unsafe(connection, production=False)
+    if problems:
+        raise NotWell("; ".join(problems))
+    return "remembers and evicts nothing"
+
+
+def _clock(site: Site) -> str:
+    seconds, microseconds = web_connection(site.settings.redis_url).time()
+    skew_s = abs(time.time() - seconds - microseconds / 1e6)
+    if skew_s > SKEW_S:
+        raise NotWell(f"the clock is {skew_s:.0f} s away from the queue's")
+    return f"within {skew_s:.1f} s of the queue's"
+
+
+def _worker(site: Site) -> str:
+    rows = workers(web_connection(site.settings.redis_url), time.time())
+    fresh = [row for row in rows if row.heard_s < BEAT_S]
+    if not fresh:
+        raise NotWell(f"no worker was heard of in the last {BEAT_S:.0f} s")
+    return f"{len(fresh)} there, the last was heard {fresh[0].heard_s:.0f} s ago"
+
+
+def _model(package: ModelPackage) -> str:
+    problems = check_package(package)
+    if problems:
+        raise NotWell("; ".join(problems))
+    return f"reference cases answered as built ({', '.join(package.precisions)})"
+
+
+def _archive(site: Site, archive: ArchiveSettings) -> str:
+    client = site.archive(archive)
+    try:
+        client.ping()
+    finally:
+        client.close()
+    return "answers"
+
+
+def _keys(site: Site, tenant: TenantSettings) -> str:
+    count = site.caller_keys.usable(tenant)
+    if not count:
+        raise NotWell("there is no usable public key")
+    return f"{count} usable"
+
+
+def _fhir(site: Site, tenant: TenantSettings) -> str:
+    server = site.backend(tenant)
+    if server is None:
+        return "not used"
+    try:
+        server.ping()
+    finally:
+        server.close()
+    return "answers to us"
+
+
+class NotWell(Exception):
+    """What was tried does not work."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
