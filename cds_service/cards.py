@@ -7,10 +7,13 @@ the record is final. Each state has one card or, by `HookSettings`, none.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from pydantic import ValidationError
 
 from cds_service.queue.state import State, StudyRecord
 from cds_service.settings import HookSettings
@@ -30,6 +33,8 @@ from fhir_mapping.study import StudyRef
 from inference.analysis import Outcome
 
 Card = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 EXTENSION = "org.scanhook.result"
 """Key of the machine-readable state in ``card.extension``; reverse DNS as CDS Hooks asks."""
@@ -89,7 +94,13 @@ class KnownStudy:
     @property
     def summary(self) -> StudySummary | None:
         """The analysis that the record keeps, of this content or of an earlier one."""
-        return StudySummary.from_json(self.record.summary) if self.record.summary else None
+        if not self.record.summary:
+            return None
+        try:
+            return StudySummary.from_json(self.record.summary)
+        except ValidationError:  # written by another version of scanhook
+            _log.warning("summary not readable", extra={"study": self.record.id})
+            return None
 
     @property
     def earlier_finding(self) -> StudySummary | None:

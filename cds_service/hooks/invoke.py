@@ -21,9 +21,11 @@ from cds_service.orders import order_of
 from cds_service.queue.errors import QueueError, QueueFull, QueueUnavailable
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.settings import HookSettings, TenantSettings
+from cds_service.summary import ReasonSummary, StudySummary
 from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.errors import MappingError
 from fhir_mapping.study import content_key
+from inference.analysis import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +119,10 @@ def _ordered(
         if not (refused or _is_current(known, service, desk)):
             try:
                 known = replace(known, record=_order(known, chart, service, tenant, desk))
-            except (MappingError, QueueError) as error:
+            except MappingError as error:
+                _log.warning("study not ordered", extra={"kind": error.kind, "study": key})
+                known = replace(known, record=_not_orderable(known, error))
+            except QueueError as error:
                 _log.warning("study not ordered", extra={"kind": error.kind, "study": key})
                 # the next study would fare no better, and a frozen Redis costs 200 ms each time
                 refused = isinstance(error, QueueFull | QueueUnavailable)
@@ -151,6 +156,13 @@ def _order(
         desk.models().version,
         service.priority,
     )
+
+
+def _not_orderable(seen: _Seen, error: MappingError) -> StudyRecord:
+    """What is known of a study whose images we may not fetch; nothing of it is kept."""
+    reason = ReasonSummary(kind=error.kind, sentence=error.sentence)
+    said = StudySummary(outcome=Outcome.NOT_ANALYSED, not_analysed=(reason,))
+    return StudyRecord(seen.key, state=State.ABSTAINED, summary=said.to_json())
 
 
 def _waited(seen: list[_Seen], desk: HookDesk) -> list[_Seen]:

@@ -7,6 +7,7 @@ flood of invented ones reaches nobody.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from cds_service.strict_json import InvalidJson, load_json
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 Fetch = Callable[[str], bytes]
+
+_log = logging.getLogger(__name__)
 
 FRESH_S = 600.0
 ASK_AGAIN_S = 60.0
@@ -123,8 +126,9 @@ class CallerKeySets:
                 issuer.tried_s = self._clock()
                 issuer.keys = self._load(tenant)
                 issuer.loaded_s = self._clock()
-        except Exception:  # noqa: BLE001, S110 - whatever the source did, the old keys stay
-            pass
+        except Exception as error:  # noqa: BLE001 - whatever the source did, the old keys stay
+            kind = getattr(error, "kind", type(error).__name__)
+            _log.warning("keys not fetched", extra={"kind": kind, "tenant": tenant.name})
         finally:
             issuer.lock.release()
 

@@ -1,0 +1,75 @@
+"""What the web process keeps in a real Redis, and what happens when that Redis freezes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cds_service.hooks.feedback import CARD, CardLedger, Feedback
+from cds_service.queue.connection import web_connection
+from cds_service.security.errors import InvalidToken
+from cds_service.security.jwt import Caller
+from cds_service.security.replay import PREFIX, UsedTokens
+from tests.doubles import ehr
+from tests.doubles.hooking import PATIENT_VIEW, Site, patient_view, settings
+from tests.peers.redis import Redis
+
+pytestmark = pytest.mark.peer
+
+
+def test_of_a_thousand_copies_of_a_token_exactly_one_passes(redis_server: Redis) -> None:
+    redis = web_connection(redis_server.url)
+    redis.flushdb()
+    used, caller = UsedTokens(redis, time.time), Caller(ehr.tenant(), "copy", time.time() + 300)
+
+    def passes(_: int) -> bool:
+        try:
+            used.use(caller)
+        except InvalidToken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(passes, range(1000))) == 1
+    (name,) = redis.scan_iter(f"{PREFIX}*")
+    assert 330 <= redis.ttl(name) <= 335
+
+
+def test_feedback_finds_its_card_and_counts_once(redis_server: Redis) -> None:
+    redis = web_connection(redis_server.url)
+    ledger, name = CardLedger(redis), str(uuid.uuid4())
+    said = {"org.scanhook.result": {"study": "5d5d", "state": "final", "model": "m"}}
+    ledger.issued("service", [{"uuid": name, "extension": said}])
+    given = Feedback(name, "overridden", "disagree", "2026-03-03T10:00:00+00:00")
+    assert ledger.note([given, given]) == [given]
+    assert ledger.note([given]) == []
+    assert ledger.note([Feedback(str(uuid.uuid4()), "overridden", "none", "t")]) == []
+    kept = {k.decode(): v.decode() for k, v in redis.hgetall(CARD.format(name)).items()}
+    assert kept["study"] == "5d5d"
+    assert (kept["feedback"], kept["reason"]) == ("overridden", "disagree")
+    assert redis.ttl(CARD.format(name)) > 86_400
+
+
+def test_a_frozen_redis_is_answered_in_less_than_half_a_second(redis_server: Redis) -> None:
+    redis = web_connection(redis_server.url)
+    at = Site(settings())
+    at.redis = redis  # type: ignore[assignment]  # the real thing in the place of its double
+    client = at.client()
+    warm = client.post(PATIENT_VIEW, json=patient_view(), headers=at.ehr.bearer(PATIENT_VIEW))
+    assert warm.status_code == 200
+    pid = redis.info("server")["process_id"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.perf_counter()
+        answer = client.post(PATIENT_VIEW, json=patient_view(), headers=at.ehr.bearer(PATIENT_VIEW))
+        took_s = time.perf_counter() - started
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    (card,) = answer.get_json()["cards"]
+    assert card["summary"] == "AI analysis is not available at the moment"
+    assert took_s < 0.5
