@@ -59,11 +59,16 @@ def _agree(stated: Codestream, layout: PixelLayout) -> None:
         raise UndecodablePixels("The compressed image is deeper than its tags state.", "size")
 
 
+def _must_end(frame: bytes) -> None:
+    """Without its last marker libjpeg fills the rest with grey, and CharLS may never return."""
+    if not codestream.jpeg_is_whole(frame):
+        raise UndecodablePixels("The compressed image ends too early.", "truncated")
+
+
 def _jpeg(frame: bytes, layout: PixelLayout) -> PixelArray:
     stated = codestream.jpeg(frame)
     _agree(stated, layout)
-    if not codestream.jpeg_is_whole(frame):
-        raise UndecodablePixels("The compressed image ends too early.", "truncated")
+    _must_end(frame)
     # libjpeg takes three components for YCbCr unless a marker says otherwise; the tag knows
     untouched = stated.samples == 3 and stated.colour_transform is None and _is_rgb(stated, layout)
     space = _RGB if untouched else None
@@ -76,6 +81,7 @@ def _is_rgb(stated: Codestream, layout: PixelLayout) -> bool:
 
 def _jpeg_ls(frame: bytes, layout: PixelLayout) -> PixelArray:
     _agree(codestream.jpeg(frame), layout)
+    _must_end(frame)
     return np.asarray(imagecodecs.jpegls_decode(frame))
 
 

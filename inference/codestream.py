@@ -60,7 +60,7 @@ def jpeg(data: bytes) -> Codestream:
 
 
 def jpeg_is_whole(data: bytes) -> bool:
-    """Whether the End Of Image marker is there: libjpeg fills what is missing with grey."""
+    """Whether the End Of Image marker of a JPEG or JPEG-LS stream is there (T.81 B.1.1.3)."""
     return b"\xff\xd9" in data[-_PADDING:]
 
 

@@ -13,13 +13,14 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from struct import Struct
 from typing import Any
 
 from pydicom import config
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -128,7 +129,7 @@ def read_instance(data: bytes, limits: Limits) -> Instance:
             _deflated(data, end, limits) if syntax == DeflatedExplicitVRLittleEndian else None
         )
         body = deflated.inflated if deflated else data
-        header, pixel = _parse(body, limits)
+        header, pixel = _parse(body, limits, "" if deflated else syntax, end)
         layout = _layout(header, pixel.number) if pixel else None
         for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
             uid_of(header, keyword)
@@ -169,12 +170,12 @@ def facts_of(instance: Instance, instances: int | None = None) -> SeriesFacts:
 
 def uid_of(header: Dataset, keyword: str) -> str:
     """A UID of the header, empty when absent. Raises UnreadableInstance when it is not one."""
-    value = header.get(keyword)
-    if value is None or value == "":
+    values = values_of(header, keyword)
+    if not values:
         return ""
-    if not isinstance(value, str) or not _UID.match(value):
+    if len(values) > 1 or not isinstance(values[0], str) or not _UID.match(values[0]):
         raise UnreadableInstance("An identifier of the instance is not a valid UID.")
-    return str(value)
+    return str(values[0])
 
 
 def text_of(header: Dataset, keyword: str) -> str:
@@ -184,10 +185,19 @@ def text_of(header: Dataset, keyword: str) -> str:
 
 def values_of(header: Dataset, keyword: str) -> Sequence[Any]:
     """The values of an element, none when it is absent or empty."""
-    value = header.get(keyword)
+    tag = _tag(keyword)
+    value = header[tag].value if tag in header else None  # by tag: a third of the time of by name
     if value is None or value == "":
         return ()
     return value if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else (value,)
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    return BaseTag(tag)
 
 
 def _optional_integer(header: Dataset, keyword: str) -> int | None:
@@ -220,7 +230,10 @@ class _CountingReader(io.BytesIO):
         return super().read(size)
 
 
-def _parse(body: bytes, limits: Limits) -> tuple[Dataset, _PixelElement | None]:
+def _parse(
+    body: bytes, limits: Limits, syntax: str, start: int
+) -> tuple[Dataset, _PixelElement | None]:
+    """Read the data set at `start`, or, when no `syntax` says how, whatever `body` holds."""
     reader = _CountingReader(body, limits)
     found: list[_PixelElement] = []
 
@@ -232,7 +245,12 @@ def _parse(body: bytes, limits: Limits) -> tuple[Dataset, _PixelElement | None]:
             raise UnreadableInstance("The instance ends inside an element of its header.")
         return False
 
-    header = read_partial(reader, stop_when=at_pixel_data, force=True)
+    if syntax:
+        reader.seek(start)
+        implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+        header = read_dataset(reader, implicit, little, stop_when=at_pixel_data)
+    else:
+        header = read_partial(reader, stop_when=at_pixel_data, force=True)
     if not header:
         raise _unreadable("empty")
     return header, found[-1] if found else None

@@ -119,8 +119,11 @@ def result_of(evidence: Evidence, gates: tuple[GateResult, ...], runtime: Runtim
     )
 
 
-def explain(evidence: Evidence, runtime: Runtime) -> Explanation:
-    """Draw what speaks for the strongest finding in the deciding slice, and test the map."""
+def explain(evidence: Evidence, runtime: Runtime, *, stated: bool) -> Explanation:
+    """Draw what speaks for the strongest finding in the deciding slice, and test the map.
+
+    `stated` is whether that finding is the result; a map of what was not stated says so.
+    """
     manifest, prediction = runtime.package.manifest, evidence.prediction
     label = claim_of(prediction, manifest).strongest_finding
     index = manifest.labels.index(label)
@@ -131,7 +134,7 @@ def explain(evidence: Evidence, runtime: Runtime) -> Explanation:
     def probability(shown: FloatArray) -> float:
         return score_of(runtime, runtime.run(shown)).probabilities[index]
 
-    drawn = render(decisive.image, heat, manifest.input, label.display)
+    drawn = render(decisive.image, heat, manifest.input, label.display, stated=stated)
     return Explanation(
         method=manifest.explanation.method,
         layer=manifest.explanation.layer,

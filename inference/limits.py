@@ -17,7 +17,7 @@ class Limits:
     header_bytes: int = 4 * MIB
     """Everything before the pixel data of one instance; more is an attack or a mistake."""
 
-    header_reads: int = 250_000
+    header_reads: int = 120_000
     """Read calls while parsing a header, two or three for each element, nested ones included."""
 
     decoded_instance_bytes: int = 512 * MIB

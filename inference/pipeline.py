@@ -165,7 +165,8 @@ class Analyser:
             if result.outcome is not Outcome.NO_FINDING:
                 tell("explaining")
                 before = time.perf_counter()
-                result = replace(result, explanation=explain(evidence, runtime))
+                explanation = explain(evidence, runtime, stated=result.finding is not None)
+                result = replace(result, explanation=explanation)
                 study.steps_ms["explain"] += (time.perf_counter() - before) * 1e3
             study.results.append(result)
 

@@ -63,8 +63,10 @@ class _Canvas:
         return self.width, self.height + _FOOTER
 
 
-def render(image: ImageSlice, heat: FloatArray, spec: InputSpec, label: str) -> Rendering:
-    """Draw one slice and what speaks for `label` in it.
+def render(
+    image: ImageSlice, heat: FloatArray, spec: InputSpec, label: str, *, stated: bool
+) -> Rendering:
+    """Draw one slice and what speaks for `label` in it; `stated` is whether it was found.
 
     `heat` is (down, across), 0 to 1, over the model's input frame `spec`; it is put back where
     `models.preprocess.prepare` took the picture from, its black margins left out.
@@ -76,7 +78,7 @@ def render(image: ImageSlice, heat: FloatArray, spec: InputSpec, label: str) -> 
     picture = _framed(grey.convert("RGB"), canvas)
     picture.paste(colours, (0, 0), colours)
     _draw_marks(picture, image.geometry, canvas)
-    _draw_legend(picture, label, canvas)
+    _draw_legend(picture, label if stated else f"{label} (not stated)", canvas)
     plain = _framed(grey, canvas)
     _draw_marks(plain, image.geometry, canvas)
     alone = Image.new("RGBA", canvas.size, (0, 0, 0, 0))

@@ -17,7 +17,7 @@ _MAX_ONE_VALUE = 0.995  # of all pixels
 _MAX_AT_TOP = 0.25
 _MIN_CORRELATION = 0.3  # of horizontal neighbours; anatomy is above 0.8, noise near 0
 _MIN_SIDE = 16
-_SAMPLE = 40_000
+_SAMPLE = 16_000  # pixels looked at
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SliceQuality:
 
 
 def measure_quality(pixels: PixelArray) -> SliceQuality:
-    """Look at one plane (rows, columns): about 0.3 ms for 512x512, on every n-th row."""
+    """Look at one plane (rows, columns): about 0.1 ms for 512x512, on every n-th row."""
     if pixels.ndim != 2:
         return SliceQuality("colour")
     if min(pixels.shape) < _MIN_SIDE:

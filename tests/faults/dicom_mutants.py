@@ -86,6 +86,13 @@ def _repeat(data: bytearray, chance: random.Random) -> None:
     data[at:at] = data[at : at + chance.randint(1, 64)]
 
 
+def _size(data: bytearray, chance: random.Random) -> None:
+    """Rows or Columns, where it stands in explicit little-endian."""
+    at = data.find(chance.choice((b"\x28\0\x10\0US", b"\x28\0\x11\0US")))
+    if 0 <= at < len(data) - 10:
+        struct.pack_into("<H", data, at + 8, chance.choice(_NUMBERS) & 0xFFFF)
+
+
 _CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
     _flip,
     _byte,
@@ -95,6 +102,7 @@ _CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
     _cut,
     _hole,
     _repeat,
+    _size,
 )
 
 
@@ -122,12 +130,12 @@ def main(first: int, count: int) -> None:
     left: Counter[str] = Counter()
     slowest, which = 0.0, -1
     for number in range(first, first + count):
-        chance = random.Random(number)  # noqa: S311: reproducible, not secret
+        chance = random.Random(number)  # noqa: S311 reproducible, not secret
         data = mutant(chance.choice(originals), chance)
         since = time.perf_counter()
         try:
             read(data)
-        except BaseException as error:  # noqa: BLE001: what leaves is what is counted
+        except BaseException as error:  # noqa: BLE001 what leaves is what is counted
             left[type(error).__name__] += 1
         else:
             left["read"] += 1
