@@ -41,7 +41,7 @@ def search(
     for name in reversed(_values(query, "_sort")):
         found = _sorted(found, resource_type, name)
     offset, count = _whole(query, "_offset", 0), _whole(query, "_count", PAGE)
-    following = offset + count if 0 < count and offset + count < len(found) else None
+    following = offset + count if count > 0 and offset + count < len(found) else None
     return Page(found[offset : offset + count], count, following)
 
 

@@ -1,0 +1,99 @@
+"""The demo EHR as one web application: FHIR server, token endpoint, keys, charts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+
+from cds_service.sandbox.chart import chart_pages
+from cds_service.sandbox.demo_studies import DemoStudy
+from cds_service.sandbox.fhir_routes import fhir_routes, not_found_outcome
+from cds_service.sandbox.fhir_store import FhirStore
+from cds_service.sandbox.hook_client import HookClient, Site
+from cds_service.sandbox.token_endpoint import RegisteredClients, token_endpoint
+from cds_service.sandbox.tokens import Tokens
+from cds_service.sandbox.walk_routes import walk_routes
+from cds_service.security.keys import SigningKey, public_jwks
+
+BODY_BYTES = 16 * 1024 * 1024
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class Ehr:
+    """What the application is made of; `demo` are the studies whose truth is known."""
+
+    site: Site
+    key: SigningKey
+    resources: Iterable[dict[str, Any]]
+    clients: RegisteredClients
+    demo: tuple[DemoStudy, ...] = ()
+    now: Callable[[], float] = field(default=time.time)
+
+
+def create_ehr_app(ehr: Ehr) -> Flask:
+    """The EHR at ``site.issuer``: ``/`` charts, ``/fhir``, ``/auth/token``, the key set.
+
+    Writes go to memory and are gone with the process.
+    """
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    store, tokens = FhirStore(), Tokens(ehr.now)
+    with store.change() as draft:
+        for resource in ehr.resources:
+            draft.update(resource, resource["id"])
+    hooks = HookClient(ehr.site, ehr.key, store, tokens, now=ehr.now)
+    base = ehr.site.fhir_base
+    token_url = f"{ehr.site.issuer}/auth/token"
+    app.register_blueprint(fhir_routes(store, tokens, lambda: base), url_prefix="/fhir")
+    app.register_blueprint(
+        token_endpoint(lambda: token_url, tokens, ehr.clients, ehr.now), url_prefix="/auth"
+    )
+    app.register_blueprint(chart_pages(store, hooks))
+    app.register_blueprint(walk_routes(store, hooks, ehr.demo), url_prefix="/sandbox")
+    _add_keys(app, public_jwks([ehr.key]))
+    _add_guards(app)
+    return app
+
+
+def _add_keys(app: Flask, key_set: Mapping[str, Any]) -> None:
+    @app.get("/.well-known/jwks.json")
+    def keys() -> Response:
+        answer = jsonify(key_set)
+        answer.headers["Cache-Control"] = "max-age=300"
+        return answer
+
+
+def _add_guards(app: Flask) -> None:
+    @app.before_request
+    def refuse_other_pages() -> Response | None:
+        """A page of somebody else's may not press our buttons (the charts have no log-in)."""
+        origin = request.headers.get("Origin")
+        if request.method != "POST" or origin in (None, request.host_url.rstrip("/")):
+            return None
+        return Response("This page belongs to another site.\n", 403, mimetype="text/plain")
+
+    @app.after_request
+    def secure(response: Response) -> Response:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.errorhandler(404)
+    def missing(_: object) -> Response:
+        if request.path.startswith("/fhir"):
+            return not_found_outcome()
+        return Response("There is no such page.\n", 404, mimetype="text/plain")

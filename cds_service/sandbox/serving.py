@@ -1,0 +1,150 @@
+"""Start the demo EHR and the demo archive in this process, on loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from flask import Flask
+from waitress import create_server
+
+from cds_service.sandbox.archive import BASE_PATH, create_archive_app
+from cds_service.sandbox.catalogue import read_catalogue
+from cds_service.sandbox.demo_studies import DemoStudy, demo_studies
+from cds_service.sandbox.ehr import Ehr, create_ehr_app
+from cds_service.sandbox.hook_client import Site
+from cds_service.sandbox.seed import seed
+from cds_service.sandbox.token_endpoint import Jwks
+from cds_service.security.keys import SigningKey, generate_signing_key, load_signing_key
+
+HOST = "127.0.0.1"
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class SandboxPlan:
+    """What to start.
+
+    `cds_base` is the CDS service's address without a trailing slash; its key set at
+    ``/.well-known/jwks.json`` is how `client_id` proves itself at the token endpoint.
+    `state_folder` keeps the EHR's signing key and the demo studies. Ports of 0 are free ones.
+    With `studies_folder` the charts are of the DICOM files there; `with_demo` adds the demo's.
+    """
+
+    cds_base: str
+    state_folder: Path
+    studies_folder: Path | None = None
+    with_demo: bool = True
+    ehr_port: int = 0
+    archive_port: int = 0
+    client_id: str = "scanhook"
+    archive_token: str = ""
+
+
+class Sandbox:
+    """Both servers, running. Leave the ``with`` block, or `close`, to end them."""
+
+    def __init__(
+        self, ehr_url: str, archive_url: str, servers: Sequence[Any], demo: tuple[DemoStudy, ...]
+    ) -> None:
+        self.ehr_url = ehr_url
+        """The charts; the EHR's ``iss``."""
+
+        self.archive_url = archive_url
+        """The DICOMweb base."""
+
+        self.demo = demo
+        self._servers = servers
+        self._threads = [
+            threading.Thread(target=server.run, name=f"sandbox-{n}", daemon=True)
+            for n, server in enumerate(servers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def fhir_url(self) -> str:
+        """The FHIR base."""
+        return f"{self.ehr_url}/fhir"
+
+    @property
+    def jwks_url(self) -> str:
+        """The EHR's public keys."""
+        return f"{self.ehr_url}/.well-known/jwks.json"
+
+    def wait(self) -> None:
+        """Until somebody closes the sandbox."""
+        for thread in self._threads:
+            thread.join()
+
+    def close(self) -> None:
+        """Stop answering and give the ports back."""
+        for server in self._servers:
+            server.close()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def serve(plan: SandboxPlan) -> Sandbox:
+    """Write the demo studies where they are missing, bind both ports and answer.
+
+    Raises:
+        OSError: a port is taken, or the state folder cannot be written.
+    """
+    demo = demo_studies(plan.state_folder / "studies") if plan.with_demo else ()
+    folders = [plan.studies_folder] if plan.studies_folder else []
+    folders += [plan.state_folder / "studies"] if plan.with_demo else []
+    catalogue = read_catalogue(folders)
+    key = _signing_key(plan.state_folder / "ehr-key.json")
+    ehr_socket, archive_socket = _bound(plan.ehr_port), _bound(plan.archive_port)
+    ehr_url, archive_url = _url(ehr_socket), _url(archive_socket) + BASE_PATH
+    site = Site(ehr_url, f"{ehr_url}/fhir", f"{ehr_url}/.well-known/jwks.json", plan.cds_base)
+    clients = {plan.client_id: lambda: published_keys(f"{plan.cds_base}/.well-known/jwks.json")}
+    ehr = create_ehr_app(Ehr(site, key, seed(catalogue, archive_url), clients, demo))
+    archive = create_archive_app(catalogue, plan.archive_token)
+    servers = [_server(ehr, ehr_socket), _server(archive, archive_socket)]
+    return Sandbox(ehr_url, archive_url, servers, demo)
+
+
+def published_keys(url: str) -> Jwks:
+    """The keys at a client's key set address; none if it cannot be read."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(url, timeout=5, allow_redirects=False)
+            body = answer.json() if answer.status_code == 200 else {}
+    except (requests.RequestException, ValueError):
+        return ()
+    keys = body.get("keys") if isinstance(body, Mapping) else None
+    return tuple(key for key in keys if isinstance(key, Mapping)) if keys else ()
+
+
+def _signing_key(path: Path) -> SigningKey:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return load_signing_key(path) if path.exists() else generate_signing_key(path)
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((HOST, port))
+    return bound
+
+
+def _url(bound: socket.socket) -> str:
+    return f"http://{HOST}:{bound.getsockname()[1]}"
+
+
+def _server(app: Flask, bound: socket.socket) -> Any:
+    return create_server(app, sockets=[bound], threads=THREADS, ident="scanhook-sandbox")
