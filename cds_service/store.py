@@ -33,6 +33,7 @@ _ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 _FORMAT = 1
 _PAGE = "page.json"
 _TEMPORARY = ".tmp-"
+_CLAIMS = 20
 _FILE_BYTES = 64 * MIB
 _EMPTY: Mapping[str, ModelNotes] = {}
 
@@ -160,13 +161,29 @@ class ExplanationStore:
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
         """A new folder, locked while in use, and gone afterwards unless it was renamed."""
-        folder = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
-        folder.mkdir(mode=0o700)
+        folder, lock = self._claimed()
         try:
-            with _locked(folder, fcntl.LOCK_EX):
-                yield folder
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+    def _claimed(self) -> tuple[Path, int]:
+        """A new folder and its lock. One that is swept away before the lock holds is made anew."""
+        for _ in range(_CLAIMS):
+            folder = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
+            folder.mkdir(mode=0o700)
+            try:
+                lock = _locked(folder, fcntl.LOCK_EX)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                folder.rmdir()
+                raise
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+        raise StoreError("the folder of explanations is swept too often")
 
     def _remove(self, folder: Path) -> bool:
         """Whether it was we who removed it: another process may expire at the same time."""
@@ -184,19 +201,21 @@ class ExplanationStore:
 
     def _remove_leftovers(self) -> None:
         for folder in self._root.glob(f"{_TEMPORARY}*"):
-            with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(folder)
+            with suppress(OSError):
+                lock = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
 
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    """The kernel lets go of the lock when the process ends, however it ends (flock(2))."""
+def _locked(folder: Path, how: int) -> int:
+    """A handle with a lock; the kernel lets go of it when the process ends (flock(2))."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(handle, how)
-        yield
-    finally:
+    except OSError:
         os.close(handle)
+        raise
+    return handle
 
 
 @contextmanager

@@ -108,13 +108,13 @@ def phantom(size: int = 256) -> ImageSlice:
 
 
 @lru_cache
-def explanation(label: str = "Glioma", drop: float | None = 0.61) -> Explanation:
+def explanation(drop: float | None = 0.61, *, stated: bool = True) -> Explanation:
     """What explains the phantom: the heat is where the spot is."""
     down, across = np.mgrid[0:7, 0:7]
     heat = np.exp(-(((across - 4.4) / 1.1) ** 2) - ((down - 3.8) / 1.1) ** 2).astype(np.float32)
     heat /= heat.max()
     spec = InputSpec("image", 224, 224, 0.5, 99.5)
-    drawn = render(phantom(), heat, spec, label)
+    drawn = render(phantom(), heat, spec, "Glioma", stated=stated)
     return Explanation(
         method="cam",
         layer="features.8",
@@ -223,7 +223,7 @@ def indeterminate() -> Analysis:
         finding=None,
         probabilities=(*unsure, *LABELS[2:]),
         gates=(*GATES[:3], *failed),
-        explanation=explanation(drop=0.04),
+        explanation=explanation(0.04, stated=False),
     )
     return replace(finding(), outcome=Outcome.INDETERMINATE, results=(withheld,))
 

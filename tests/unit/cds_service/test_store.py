@@ -338,6 +338,26 @@ def test_what_a_living_process_is_writing_is_left_alone(root: Path) -> None:
     assert list(root.iterdir()) == []
 
 
+def test_a_folder_swept_before_its_lock_held_is_made_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store is made, and sweeps, between the two calls by which another one claims a folder."""
+    store, real, swept = ExplanationStore(root), os.open, []
+
+    def sweep_first(path: Any, *args: Any, **kwargs: Any) -> int:
+        if len(swept) < 3 and Path(path).name.startswith(".tmp-"):
+            swept.append(path)
+            shutil.rmtree(path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", sweep_first)
+    keep(store)
+    monkeypatch.undo()
+    assert len(swept) == 3
+    assert [path.name for path in root.iterdir()] == [ID]
+    assert store.open(ID) is not None
+
+
 @contextmanager
 def files_no_larger_than(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
