@@ -29,10 +29,11 @@ UNREVIEWED = (
 
 _NEVER_MARKUP = str.maketrans({"<": "‹", ">": "›"})
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+_JOINER = "\N{WORD JOINER}"
 _ALWAYS = frozenset("\\`*_{}[]|~@$^")
 _AT_START = frozenset("#+-=.)!")
-_BEFORE_TEXT = frozenset(".:/")
-_JOINER = "\N{WORD JOINER}"
+_BEFORE_LINK = frozenset(".:/")
+_LINKING = frozenset(("/", _JOINER))
 
 
 def plain(text: str, limit: int = 80) -> str:
@@ -65,9 +66,12 @@ def _escaped(text: str, at: int, at_start: bool) -> str:
     character = text[at]
     if character in _ENTITIES:
         return _ENTITIES[character]
-    before_text = character in _BEFORE_TEXT and not text[at + 1 : at + 2].isspace()
-    risky = character in _ALWAYS or (at_start and character in _AT_START)
-    return f"\\{character}" if risky or (before_text and text[at + 1 :]) else character
+    following = text[at + 1 : at + 2]
+    linking = character in _BEFORE_LINK and (following.isalpha() or following in _LINKING)
+    # "1." and "2)" are lists only before a blank, so that a version stays readable
+    listing = character not in ".)" or not following.strip()
+    risky = character in _ALWAYS or (at_start and character in _AT_START and listing)
+    return f"\\{character}" if risky or linking else character
 
 
 def summary(text: str) -> str:
