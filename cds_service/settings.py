@@ -7,6 +7,8 @@ wins over the same field in the TOML file that ``SCANHOOK_CONFIG`` or ``--config
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,6 +22,8 @@ from pydantic_settings import (
 
 from cds_service.errors import UnsafeSettings
 from inference.limits import MIB, Limits
+
+PREFIX = "SCANHOOK_"
 
 Algorithm = Literal["ES384", "RS384", "ES256", "RS256"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -216,7 +220,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix="SCANHOOK_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
@@ -327,6 +331,19 @@ class Settings(BaseSettings):
         return next((t for t in self.tenants if t.issuer == issuer), None)
 
 
+_SECRET_NAME = re.compile(r"^SCANHOOK_|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
+
+
+def forget_secrets() -> None:
+    """Remove our settings, and whatever is named like a secret, from this process's environment.
+
+    For a process that handles foreign pixels and has its settings already; what it starts, or is
+    made to print, then holds no secret.
+    """
+    for name in [name for name in os.environ if _SECRET_NAME.search(name)]:  # here
+        del os.environ[name]  # is where it may be touched
+
+
 SANDBOX_ISSUERS = ("https://sandbox.cds-hooks.org",)
 """Issuers whose private keys are public: fine to try, never in production."""
 
@@ -350,10 +367,22 @@ def load(config: Path | None = None) -> Settings:
         raise UnsafeSettings(_sentences(error)) from None
 
 
+def environment_without_settings() -> dict[str, str]:
+    """This process's environment for a child with a configuration of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
+class SandboxSecrets(BaseSettings):
+    """What a sandbox is told beside its command line, which others on the machine can read."""
+
+    model_config = SettingsConfigDict(env_prefix="SCANHOOK_SANDBOX_", extra="ignore")
+    archive_token: SecretStr = SecretStr("")
+
+
 class ConfigPath(BaseSettings):
     """Where the TOML file is: ``SCANHOOK_CONFIG``."""
 
-    model_config = SettingsConfigDict(env_prefix="SCANHOOK_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
     config: Path | None = None
 
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "jobs": "Studies in the queue, ended and failed; put one back.",
     "keys": "Make and show keys and secrets.",
     "models": "List, show and check the model packages.",
+    "sandbox": "The demo EHR and demo archive alone, for any CDS service.",
     "serve": "Answer CDS Hooks (the web process).",
     "worker": "Take studies from the queue (the worker process).",
 }

@@ -23,11 +23,12 @@ def command(config: Path | None) -> None:
     logs.configure(site.settings.log_level)
     running = server(web_app(site), site.settings)
     click.echo(f"listening on {site.settings.web.host}:{running.effective_port}", err=True)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop)
     with contextlib.suppress(KeyboardInterrupt):
         running.run()
     running.close()
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
+def stop(_number: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does."""
     raise KeyboardInterrupt

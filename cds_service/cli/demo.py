@@ -1,0 +1,107 @@
+"""``scanhook demo``: everything on this machine, with one URL to open."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cds_service.cli import EXIT_BAD_ANSWER
+from cds_service.cli.serve import stop
+from cds_service.demo import Demo, running
+from cds_service.sandbox import Walk, WalkRow, walk
+
+
+@click.command(name="demo")
+@click.option("--once", is_flag=True, help="Open every chart, print what came of it, and end.")
+@click.option("--json", "as_json", is_flag=True, help="With --once: one JSON object.")
+@click.option(
+    "--studies",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of your own DICOM files, beside the demo's studies.",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep everything in this folder; without it nothing remains.",
+)
+@click.option("--within", default=120.0, show_default=True, help="With --once: seconds to wait.")
+def command(
+    once: bool, as_json: bool, studies: Path | None, state: Path | None, within: float
+) -> None:
+    """A demo EHR, a demo archive and scanhook on this machine, until Ctrl-C.
+
+    With --once the exit code is 0 only if every study ended as it should.
+    """
+    if as_json and not once:
+        raise click.UsageError("--json goes with --once")
+    since = time.monotonic()
+    console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, stop)
+    walked: Walk | None = None
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        with console.status("starting", spinner="dots") as status:
+            tell = lambda part: status.update(f"starting {part}")  # noqa: E731  one use
+            demo = stack.enter_context(running(studies, state, tell))
+        started_s = time.monotonic() - since
+        if once:
+            walked = walk(demo.ehr_url, within)
+            _report(walked, started_s, as_json)
+        else:
+            _invite(demo, started_s)
+    if once and (walked is None or not walked.all_as_expected):
+        raise SystemExit(EXIT_BAD_ANSWER)
+
+
+def _invite(demo: Demo, started_s: float) -> None:
+    click.echo(f"\n  {click.style(demo.ehr_url + '/', bold=True)}   open a chart here\n")
+    click.echo(f"scanhook answers at {demo.web_url}/cds-services (started in {started_s:.1f} s).")
+    click.echo("Invented patients, a research model: not for diagnosis. Ctrl-C ends everything.")
+    while True:
+        demo.company.check()
+        time.sleep(0.5)
+
+
+def _report(walked: Walk, started_s: float, as_json: bool) -> None:
+    if as_json:
+        values = {"started_s": round(started_s, 2), "as_expected": walked.all_as_expected}
+        click.echo(json.dumps({**values, "studies": [_values(r) for r in walked.rows]}, indent=2))
+        return
+    console = Console()
+    console.print(_table(walked))
+    for row in walked.rows:
+        for label, url in row.links.items():
+            console.print(f"{row.study}: {label}: {url}", highlight=False, soft_wrap=True)
+    console.print(f"started in {started_s:.1f} s; AI, not reviewed, not for diagnosis")
+
+
+def _values(row: WalkRow) -> dict[str, Any]:
+    values = dataclasses.asdict(row)
+    return {**values, "expected": sorted(row.expected), "as_expected": row.as_expected}
+
+
+def _table(walked: Walk) -> Table:
+    table = Table(title="Every chart of the demo EHR, opened once")
+    for heading in ("patient", "study", "model", "state", "finding", "probability", "ms", "as it"):
+        table.add_column(heading + (" should" if heading == "as it" else ""))
+    for row in walked.rows:
+        steps = ", ".join(f"{step} {ms:.0f}" for step, ms in row.steps_ms.items())
+        table.add_row(
+            row.patient,
+            row.study,
+            f"{row.model} {row.version}".strip() or "-",
+            f"{row.state}: {row.outcome}",
+            row.label or "-",
+            f"{row.probability:.2f}" if row.probability is not None else "-",
+            steps or "-",
+            "yes" if row.as_expected else "NO",
+        )
+    return table
