@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.explain import overlay
+from inference.explain.overlay import orientation_marks, placement, render
+from models.contract import ImageSlice, PlaneGeometry
+from models.preprocess import InputSpec, prepare
+from tests.reference import dicom_factory as factory
+
+SPEC = InputSpec("image", 224, 224, 0.5, 99.5)
+AXIAL = PlaneGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1))
+SLICE = ImageSlice(factory.head(64, 64), "1.2", geometry=AXIAL, spacing_mm=(1, 1))
+HEAT = np.zeros((7, 7), np.float32)
+HEAT[1, 5] = 1
+
+
+def _open(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png))
+
+
+def _alpha(image: ImageSlice) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    drawn = _open(render(image, HEAT, SPEC, "Glow", stated=True).overlay_png)
+    return np.asarray(drawn)[: -overlay._FOOTER, :, 3]
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "marks"),
+    [
+        ((1, 0, 0), (0, 1, 0), ("R", "L", "A", "P")),
+        ((1, 0, 0), (0, 0, -1), ("R", "L", "H", "F")),
+        ((0, 1, 0), (0, 0, -1), ("A", "P", "H", "F")),
+        ((-1, 0, 0), (0, -1, 0), ("L", "R", "P", "A")),
+        ((0.8, 0.6, 0), (0, 0, -1), ("RA", "LP", "H", "F")),
+        ((0.99, 0.14, 0), (0, 0, -1), ("R", "L", "H", "F")),
+    ],
+)
+def test_marks_name_the_patients_sides(
+    row: tuple[float, float, float],
+    column: tuple[float, float, float],
+    marks: tuple[str, str, str, str],
+) -> None:
+    """PS3.3 C.7.6.1.1.1: left, right, top, bottom of the picture."""
+    assert orientation_marks(PlaneGeometry((0, 0, 0), row, column, (1, 1))) == marks
+
+
+def test_the_three_pictures_have_one_size_and_their_own_modes() -> None:
+    drawn = render(SLICE, HEAT, SPEC, "Glow", stated=True)
+    pictures = [_open(png) for png in (drawn.image_png, drawn.overlay_png, drawn.figure_png)]
+    assert len({picture.size for picture in pictures}) == 1
+    assert [picture.mode for picture in pictures] == ["L", "RGBA", "RGB"]
+
+
+@pytest.mark.parametrize("which", ["image_png", "overlay_png", "figure_png"])
+def test_every_picture_carries_the_caption(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_caption = getattr(render(SLICE, HEAT, SPEC, "Glow", stated=True), which)
+    monkeypatch.setattr(overlay, "CAPTION", "")
+    without = getattr(render(SLICE, HEAT, SPEC, "Glow", stated=True), which)
+    footer = [np.asarray(_open(png))[-overlay._FOOTER :] for png in (with_caption, without)]
+    assert not np.array_equal(*footer)
+
+
+def test_the_wording_is_what_was_agreed() -> None:
+    assert overlay.CAPTION == "AI, not reviewed"
+    assert overlay.DISCLAIMER == "Not for diagnosis on its own"
+
+
+def test_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(overlay, "_write", lambda picture, at, text, *rest: written.append(text))
+    render(replace(SLICE, geometry=None), HEAT, SPEC, "Glow", stated=False)
+    assert written.count("Orientation not stated") == 2
+    assert {"Speaks for: Glow (not stated)", "low", "high", overlay.DISCLAIMER} < set(written)
+    assert not {"L", "R", "A", "P", "H", "F"} & set(written)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (60, 30), (30, 60)])
+@pytest.mark.parametrize("aspect", [1.0, 2.0, 0.5])
+def test_the_placement_is_where_the_model_saw_the_picture(
+    shape: tuple[int, int], aspect: float
+) -> None:
+    pixels = np.full(shape, 1000, np.uint16)
+    pixels[0, 0] = 0
+    image = ImageSlice(pixels, "1.2", spacing_mm=(aspect, 1.0))
+    seen = prepare(pixels, SPEC, aspect)[0, 0] > 0.5
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    found = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    assert np.abs(np.array(found) - placement(image, SPEC)).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 32), (32, 64)])
+def test_heat_lies_where_the_cell_does(shape: tuple[int, int]) -> None:
+    """Cell (1, 5) of 7 x 7; the margins that `prepare` added are not part of the picture."""
+    image = ImageSlice(factory.head(*shape), "1.2", spacing_mm=(1.0, 1.0))
+    alpha = _alpha(image)
+    left, top, right, bottom = placement(image, SPEC)
+    centre = (1.5 * 32 - top) / (bottom - top), (5.5 * 32 - left) / (right - left)
+    at = np.unravel_index(int(alpha.argmax()), alpha.shape)
+    if 0 < centre[0] < 1 and 0 < centre[1] < 1:
+        assert at[0] / alpha.shape[0] == pytest.approx(centre[0], abs=0.03)
+        assert at[1] / alpha.shape[1] == pytest.approx(centre[1], abs=0.03)
+    assert alpha[-1, 0] == 0
+
+
+def test_pixels_that_are_not_square_are_drawn_in_proportion() -> None:
+    image = ImageSlice(factory.head(40, 80), "1.2", spacing_mm=(4.0, 1.0))
+    width, height = _open(render(image, HEAT, SPEC, "x", stated=True).image_png).size
+    assert (height - overlay._FOOTER) / width == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((8, 8), np.uint16),
+        np.full((8, 8), np.nan, np.float32),
+        np.zeros((8, 8, 3), np.uint8),
+        factory.head(2000, 1500),
+        factory.head(1, 1),
+    ],
+    ids=lambda pixels: f"{pixels.shape} {pixels.dtype}",
+)
+def test_any_plane_can_be_drawn(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
+    drawn = render(ImageSlice(pixels, "1.2"), HEAT, SPEC, "x", stated=True)
+    assert max(_open(drawn.figure_png).size) <= 1024 + overlay._FOOTER
