@@ -335,13 +335,9 @@ _SECRET_NAME = re.compile(r"^SCANHOOK_|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
 
 def forget_secrets() -> None:
-    """Remove our settings, and whatever is named like a secret, from this process's environment.
-
-    For a process that handles foreign pixels and has its settings already; what it starts, or is
-    made to print, then holds no secret.
-    """
-    for name in [name for name in os.environ if _SECRET_NAME.search(name)]:  # here
-        del os.environ[name]  # is where it may be touched
+    """Remove our settings, and what is named like a secret, from this process's environment."""
+    for name in [name for name in os.environ if _SECRET_NAME.search(name)]:
+        del os.environ[name]
 
 
 SANDBOX_ISSUERS = ("https://sandbox.cds-hooks.org",)

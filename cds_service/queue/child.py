@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 
 from cds_service.logs import where
 from cds_service.queue.state import StudyRecord, from_fields
+from cds_service.settings import forget_secrets
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,6 @@ ALARM_AGAIN_S = 5.0
 
 PR_SET_PDEATHSIG = 1
 _KIND = re.compile(r"[a-z0-9-]{1,40}")
-_SECRET = re.compile(r"^SCANHOOK_|SECRET|PASSWORD|TOKEN", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,7 @@ def _settle_in(lifeline: int, folder: Path, memory_bytes: int) -> None:
     _die_with_parent(lifeline)
     _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CORE, 0)  # a core file would hold patient data
-    for name in [name for name in os.environ if _SECRET.search(name)]:  # noqa: TID251  # to forget
-        del os.environ[name]  # noqa: TID251  # secrets, not to read a setting
+    forget_secrets()
     tempfile.tempdir = str(folder)
     random.seed()
 

@@ -174,6 +174,17 @@ class Transport:
         self.connection.blpop([BELL], timeout=seconds)
 
 
+def pick_order(pick: int, every: int) -> tuple[Priority, ...]:
+    """Which queues to look into for the pick-th job: each `every`-th time routine goes first, each
+    `every` * `every`-th time backfill, so that neither starves."""
+    stat, routine, backfill = Priority
+    if pick and pick % (every * every) == 0:
+        return (backfill, stat, routine)
+    if pick and pick % every == 0:
+        return (routine, stat, backfill)
+    return (stat, routine, backfill)
+
+
 def _leases(queue: Queue) -> str:
     return str(StartedJobRegistry(queue=queue).key)
 

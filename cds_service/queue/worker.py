@@ -8,28 +8,25 @@ our record, so that neither a crash nor a kill -9 can make a study run for ever.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from redis.exceptions import RedisError
 from rq import Queue
-from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
 from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import BaseWorker
 from rq.worker_registration import clean_worker_registry, register
 
+from cds_service.queue.accept import accept
 from cds_service.queue.child import JobFunction
 from cds_service.queue.enqueue import Dispatcher, OpenedOrder
 from cds_service.queue.errors import (
     QueueUnavailable,
     StaleRecord,
-    TamperedPayload,
     WorkerUnfit,
 )
 from cds_service.queue.folder import WorkFolder
@@ -37,7 +34,9 @@ from cds_service.queue.job import PipelineJob
 from cds_service.queue.policy import WorkerPolicy
 from cds_service.queue.reconcile import reconcile, report_lost, sweep
 from cds_service.queue.settle import Verdict, settle
-from cds_service.queue.state import CLOCKED, Priority, StudyRecord, to_fields
+from cds_service.queue.state import CLOCKED, StudyRecord, to_fields
+from cds_service.queue.stop import Stop, Stopped
+from cds_service.queue.transport import pick_order
 from cds_service.queue.warm import ChildGone, WarmChild, WarmUpFailed
 
 log = logging.getLogger(__name__)
@@ -96,40 +95,6 @@ def run_worker(
         child.end()
         folder.close()
     return 0
-
-
-class Stopped(Exception):
-    """Asked to stop before there was anything to do."""
-
-
-class Stop:
-    """What the signals asked for: the first is warm, a second one second later is cold."""
-
-    def __init__(self) -> None:
-        self.asked_at = 0.0
-        self.cold = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
-
-    def __bool__(self) -> bool:
-        return self.asked_at > 0
-
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        if not self.asked_at:
-            self.asked_at = time.monotonic()
-        elif time.monotonic() - self.asked_at > 1:
-            self.cold = True
-
-
-def pick_order(pick: int, every: int) -> tuple[Priority, ...]:
-    """Which queues to look into for the pick-th job: each `every`-th time routine goes first, each
-    `every` * `every`-th time backfill, so that neither starves."""
-    stat, routine, backfill = Priority
-    if pick and pick % (every * every) == 0:
-        return (backfill, stat, routine)
-    if pick and pick % every == 0:
-        return (routine, stat, backfill)
-    return (stat, routine, backfill)
 
 
 class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
@@ -272,7 +237,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
 
     def _run(self, queue: Queue, job_id: str) -> None:
         """One job, from the intermediate list to its end."""
-        accepted = self._accept(queue, job_id)
+        accepted = accept(self.dispatcher, queue, job_id)
         if accepted is None:
             return
         job, opened, record = accepted
@@ -297,45 +262,6 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
             pipeline.execute()
         return execution
-
-    def _accept(
-        self, queue: Queue, job_id: str
-    ) -> tuple[PipelineJob, OpenedOrder, StudyRecord] | None:
-        """The job, its order and its record; None if there is nothing to do for it."""
-        try:
-            job = PipelineJob.fetch(job_id, connection=self.connection)
-            opened = self.dispatcher.opened(job.payload)
-            if opened.blank.job_id != job_id:
-                raise TamperedPayload("a payload lies under another job's id")
-        except (NoSuchJobError, TamperedPayload, ValueError, TypeError) as error:
-            if not isinstance(error, NoSuchJobError):
-                log.error("a job was not ours and was removed")
-                self.records.count("tampered")
-            self.transport.drop(job_id)
-            return None
-        job.origin = queue.name
-        job.timeout = self.dispatcher.policy.job_timeout_s
-        record = self.records.get(opened.blank.id)
-        if record is None:
-            record, _ = self.records.create_or_get(opened.blank)
-        if not self._wanted(queue, job_id, record):
-            return None
-        return job, opened, record
-
-    def _wanted(self, queue: Queue, job_id: str, record: StudyRecord) -> bool:
-        """Whether there is still something to do, and nobody is doing it."""
-        if record.ended or record.job_id != job_id:
-            self.transport.drop(job_id)
-            return False
-        if job_id in self.transport.running():
-            self.connection.lrem(queue.intermediate_queue_key, 0, job_id)
-            return False
-        if record.attempts >= self.dispatcher.policy.attempts:
-            self.records.fail(record, record.error_kind or "attempts")
-            self.records.count("dead")
-            self.transport.drop(job_id)
-            return False
-        return True
 
     def _watch(
         self, job: PipelineJob, execution: Execution, opened: OpenedOrder, record: StudyRecord

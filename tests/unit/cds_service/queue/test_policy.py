@@ -15,7 +15,8 @@ from cds_service.queue.payload import Sealer
 from cds_service.queue.policy import WorkerPolicy
 from cds_service.queue.records import StudyRecords
 from cds_service.queue.state import Priority
-from cds_service.queue.worker import pick_order, run_worker
+from cds_service.queue.transport import pick_order
+from cds_service.queue.worker import run_worker
 
 
 @pytest.mark.parametrize(("attempt", "wait_s"), [(1, 1), (2, 5), (3, 5), (9, 5)])
