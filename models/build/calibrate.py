@@ -80,7 +80,7 @@ def choose_operating(
     operating = Operating(temperature, {}, limit)
     for level in np.arange(_HIGHEST, _LOWEST - _STEP / 2, -_STEP):
         finding = round(float(level), 3)
-        thresholds = dict.fromkeys(KEYS, finding) | {KEYS[NEGATIVE]: negative}
+        thresholds = dict.fromkeys(KEYS, finding) | {KEYS[NEGATIVE]: max(negative, finding)}
         operating = Operating(temperature, thresholds, limit)
         if (operating.statements(probabilities, ood) != UNDECIDED).mean() >= recipe.coverage:
             break

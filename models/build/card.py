@@ -66,7 +66,7 @@ def _figures(report: Report) -> str:
         (
             "## Figures on the test split",
             "",
-            f"{test['images']} slices, other patients than in training, read once. Intervals: "
+            f"{test['images']} slices, other patients than in training, nothing was chosen on them. Intervals: "
             f"{report['intervals']}.",
             "",
             f"Accuracy {interval(test['accuracy'])}; expected calibration error "
@@ -87,6 +87,7 @@ def _figures(report: Report) -> str:
 
 def _abstention(manifest: Manifest, report: Report) -> str:
     test, external = report["test"]["abstaining"], report["ext_dev"]
+    chosen = report["score_comparison"][manifest.out_of_distribution.method]
     thresholds = ", ".join(f"{label.key} {label.threshold:g}" for label in manifest.labels)
     return "\n".join(
         (
@@ -116,6 +117,9 @@ def _abstention(manifest: Manifest, report: Report) -> str:
             f"{percent(test['tumours_called_negative'])} "
             f"| **{percent(external['called_negative_abstaining'])}** |",
             "",
+            f"Of pictures that are no heads (noise, scrambled and shuffled slices) "
+            f"{percent(chosen['no_heads_in_distribution'])} are taken for in distribution and "
+            f"{percent(chosen['no_heads_called_negative'])} would be called tumour-free. "
             "ext_dev helped to choose the score: expect less at other hospitals.",
         )
     )

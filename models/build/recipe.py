@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A run of epochs at one image size (pixels a side)."""
+class Cycle:
+    """A rise and fall of the learning rate; `sizes` has each epoch's image size (pixels a side)."""
 
-    epochs: int
-    size: int
+    learning_rate: float
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,8 @@ class Recipe:
     """
 
     seed: int
-    stages: tuple[Stage, ...]
+    cycles: tuple[Cycle, ...]
     batch: int
-    learning_rate: float
     weight_decay: float
     label_smoothing: float
     dropout: float
@@ -46,29 +45,16 @@ class Recipe:
     coverage: float
     bootstrap: int
 
-    @property
-    def epochs(self) -> int:
-        """All epochs of all stages."""
-        return sum(stage.epochs for stage in self.stages)
-
-    def size_at(self, epoch: int) -> int:
-        """The image size (pixels a side) of an epoch, counted from 0."""
-        for stage in self.stages:
-            if epoch < stage.epochs:
-                return stage.size
-            epoch -= stage.epochs
-        return self.stages[-1].size
-
 
 def read_recipe(path: Path) -> Recipe:
     """Parse a recipe; an unknown or missing key is a TypeError that names it."""
     table = tomllib.loads(path.read_text(encoding="utf-8"))
-    stages = tuple(Stage(**stage) for stage in table.pop("stages"))
-    return Recipe(stages=stages, **table)
+    cycles = [Cycle(c["learning_rate"], tuple(c["sizes"])) for c in table.pop("cycles")]
+    return Recipe(cycles=tuple(cycles), **table)
 
 
 def quick(recipe: Recipe) -> Recipe:
     """The same recipe cut down to a smoke run: what it makes is of no use but to tests."""
     return dataclasses.replace(
-        recipe, stages=(Stage(1, 64),), batch=8, neighbours=3, pca=8, bootstrap=20
+        recipe, cycles=(Cycle(1e-3, (64,)),), batch=8, neighbours=3, pca=8, bootstrap=20
     )

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from models.build.network import LiteClassifier
 from models.build.recipe import Recipe
 
 Progress = Callable[[str], None]
+State = dict[str, Any]
 Arrays = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
@@ -30,45 +32,48 @@ def train(
 ) -> LiteClassifier:
     """Train on `train`, report on `val` after each epoch, give the averaged network.
 
-    `work/checkpoint.pt` is written after every epoch; it is taken up again only for the same
-    recipe, and epoch n draws the same samples whether or not it was resumed.
+    Each cycle starts from the averaged weights of the one before. `work/checkpoint.pt` is written
+    after every epoch; it is taken up again only for the same recipe, and an epoch draws the same
+    samples whether or not the run was resumed.
     """
     torch.manual_seed(recipe.seed)
     network = LiteClassifier(len(LABELS), recipe.dropout, pretrained=pretrained)
     network.freeze_first(recipe.frozen_blocks)
-    network = network.to(memory_format=torch.channels_last)
-    run = _Run(network, recipe, steps=math.ceil(len(splits["train"]) / recipe.batch))
-    for epoch in range(run.resume(work), recipe.epochs):
-        loss = run.epoch(splits["train"], epoch)
-        run.save(work, epoch + 1)
-        accuracy = _accuracy(run.averaged.module, splits["val"])
-        progress(f"epoch {epoch + 1}/{recipe.epochs}: loss {loss:.3f}, val accuracy {accuracy:.3f}")
-    averaged: LiteClassifier = run.averaged.module
-    averaged.eval()
-    return averaged
+    network.to(memory_format=torch.channels_last)
+    saved = _saved(work, recipe)
+    for number in range(saved.get("cycle", 0), len(recipe.cycles)):
+        run = _Run(network, recipe, number, len(splits["train"]))
+        for epoch in range(run.resume(saved), len(recipe.cycles[number].sizes)):
+            loss = run.epoch(splits["train"], epoch)
+            run.save(work, epoch + 1)
+            accuracy = _accuracy(run.averaged.module, splits["val"])
+            progress(f"cycle {number + 1}, epoch {epoch + 1}: {loss=:.3f}, val {accuracy=:.3f}")
+        network.load_state_dict(run.averaged.module.state_dict())
+    network.eval()
+    return network
 
 
 class _Run:
-    """The moving parts of one training: weights, their average, the optimiser, the schedule."""
+    """The moving parts of one cycle: weights, their average, the optimiser, the schedule."""
 
-    def __init__(self, network: LiteClassifier, recipe: Recipe, steps: int) -> None:
-        self.network, self.recipe = network, recipe
+    def __init__(self, network: LiteClassifier, recipe: Recipe, cycle: int, slices: int) -> None:
+        self.network, self.recipe, self.cycle = network, recipe, cycle
+        rate, epochs = recipe.cycles[cycle].learning_rate, len(recipe.cycles[cycle].sizes)
         ema = get_ema_multi_avg_fn(recipe.average_decay)
         self.averaged = AveragedModel(network, multi_avg_fn=ema, use_buffers=True)
         trained = [weight for weight in network.parameters() if weight.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            trained, recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
+        self.optimiser = torch.optim.AdamW(trained, rate, weight_decay=recipe.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps + 1
+            self.optimiser, rate, total_steps=epochs * math.ceil(slices / recipe.batch) + 1
         )
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
 
     def epoch(self, split: Split, epoch: int) -> float:
         """One pass; the answer is the mean loss."""
+        torch.manual_seed(hash((self.recipe.seed, self.cycle, epoch)) % 2**31)  # for dropout
         self.network.train()
         losses = []
-        for images, labels in _prefetched(batches(split, self.recipe, epoch)):
+        for images, labels in _prefetched(batches(split, self.recipe, self.cycle, epoch)):
             logits, _ = self.network(torch.from_numpy(images))
             loss = self.loss(logits, torch.from_numpy(labels))
             self.optimiser.zero_grad()
@@ -80,20 +85,20 @@ class _Run:
         return float(np.mean(losses))
 
     def save(self, work: Path, epochs_done: int) -> None:
-        state = {name: part.state_dict() for name, part in self._parts().items()}
+        """Write the checkpoint; a kill in between leaves the last one."""
+        state: State = {name: part.state_dict() for name, part in self._parts().items()}
+        state |= {"recipe": _digest(self.recipe), "cycle": self.cycle, "epochs": epochs_done}
         partial = work / "checkpoint.part"
-        torch.save({"recipe": _digest(self.recipe), "epochs": epochs_done} | state, partial)
+        torch.save(state, partial)
         partial.replace(work / "checkpoint.pt")
 
-    def resume(self, work: Path) -> int:
-        """Take up the checkpoint of the same recipe, if there is one; give the epochs done."""
-        path = work / "checkpoint.pt"
-        state = torch.load(path, weights_only=True) if path.exists() else {}
-        if state.get("recipe") != _digest(self.recipe):
+    def resume(self, saved: State) -> int:
+        """Take up a checkpoint of this cycle, if that is what it is; give the epochs done."""
+        if saved.get("cycle") != self.cycle:
             return 0
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        return int(state["epochs"])
+            part.load_state_dict(saved[name])
+        return int(saved["epochs"])
 
     def _parts(self) -> dict[str, nn.Module]:
         return {
@@ -104,13 +109,13 @@ class _Run:
         }
 
 
-def batches(split: Split, recipe: Recipe, epoch: int) -> Iterator[Arrays]:
+def batches(split: Split, recipe: Recipe, cycle: int, epoch: int) -> Iterator[Arrays]:
     """Class-balanced augmented batches of one epoch: images (B, 1, S, S) in 0..1, labels (B,)."""
-    rng = np.random.default_rng((recipe.seed, epoch))
+    rng = np.random.default_rng((recipe.seed, cycle, epoch))
     pools = [np.flatnonzero(split.labels == label) for label in range(len(LABELS))]
     order = np.concatenate([rng.choice(pool, -(-len(split) // len(LABELS))) for pool in pools])
     rng.shuffle(order)
-    size = recipe.size_at(epoch)
+    size = recipe.cycles[cycle].sizes[epoch]
     for start in range(0, len(split), recipe.batch):
         samples = [sample(split, index, recipe, rng) for index in order[start:][: recipe.batch]]
         styles = rng.integers(0, len(split), len(samples))
@@ -157,6 +162,13 @@ def _accuracy(network: LiteClassifier, split: Split) -> float:
             guesses = network(images)[0].argmax(1).numpy()
             hits += int((guesses == split.labels[start : start + 64]).sum())
     return hits / len(split)
+
+
+def _saved(work: Path, recipe: Recipe) -> State:
+    """The checkpoint of the same recipe, or nothing."""
+    path = work / "checkpoint.pt"
+    state: State = torch.load(path, weights_only=True) if path.exists() else {}
+    return state if state.get("recipe") == _digest(recipe) else {}
 
 
 def _digest(recipe: Recipe) -> str:
