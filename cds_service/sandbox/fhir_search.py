@@ -114,6 +114,7 @@ _COMMON: Mapping[str, tuple[str, Matcher]] = {
     "_id": ("id", _token),
     "_lastUpdated": ("meta.lastUpdated", _date),
     "_security": ("meta.security", _token),
+    "_tag": ("meta.tag", _token),
     "identifier": ("identifier", _token),
     "status": ("status", _token),
 }
