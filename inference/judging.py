@@ -128,7 +128,8 @@ def explain(evidence: Evidence, runtime: Runtime, *, stated: bool) -> Explanatio
     label = claim_of(prediction, manifest).strongest_finding
     index = manifest.labels.index(label)
     decisive = evidence.slices[prediction.deciding_slice]
-    heat = heatmap(prediction.scores[prediction.deciding_slice].class_maps, index)
+    score = prediction.scores[prediction.deciding_slice]
+    heat = heatmap(score.class_maps, index)
     image, _ = model_input(decisive.image, manifest.input)
 
     def probability(shown: FloatArray) -> float:
@@ -144,7 +145,7 @@ def explain(evidence: Evidence, runtime: Runtime, *, stated: bool) -> Explanatio
         sop_instance_uid=decisive.image.sop_instance_uid,
         frame=decisive.image.frame,
         heatmap=heat,
-        deletion_drop=deletion_drop(image, heat, probability),
+        deletion_drop=deletion_drop(image, heat, score.probabilities[index], probability),
         image_png=drawn.image_png,
         overlay_png=drawn.overlay_png,
         figure_png=drawn.figure_png,

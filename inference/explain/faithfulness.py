@@ -13,18 +13,22 @@ _STRONGEST = 0.2
 
 
 def deletion_drop(
-    image: FloatArray, heat: FloatArray, probability: Callable[[FloatArray], float]
+    image: FloatArray,
+    heat: FloatArray,
+    before: float,
+    probability: Callable[[FloatArray], float],
 ) -> float | None:
     """How much a probability falls when the strongest fifth of the cells is blanked.
 
-    `image` is the model's input (1, 1, rows, columns), `heat` (down, across) of its cells;
-    blanked is set to the image's lowest value. Petsiuk et al. 2018 with one step: one extra run.
+    `image` is the model's input (1, 1, rows, columns), `heat` (down, across) of its cells,
+    `before` the probability of the whole image, `probability` gives that of another one.
+    Blanked is set to the image's lowest value. Petsiuk et al. 2018 with one step: one extra run.
     ``None`` when the map is empty.
     """
     if not heat.max(initial=0) > 0:
         return None
     blanked = np.where(_covered(heat, image.shape[2:]), image.min(), image).astype(np.float32)
-    return probability(image) - probability(blanked)
+    return before - probability(blanked)
 
 
 def _covered(heat: FloatArray, shape: tuple[int, ...]) -> FloatArray:
