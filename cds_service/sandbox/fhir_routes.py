@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -17,6 +18,7 @@ from cds_service.sandbox.tokens import Grant, Tokens
 from cds_service.strict_json import InvalidJson, load_json
 
 FHIR_JSON = "application/fhir+json"
+_log = logging.getLogger(__name__)
 _JSON_TYPES = frozenset({FHIR_JSON, "application/json"})
 
 
@@ -33,6 +35,7 @@ def fhir_routes(store: FhirStore, tokens: Tokens, base_url: Callable[[], str]) -
 
     @blueprint.errorhandler(FhirRefusal)
     def refuse(refusal: FhirRefusal) -> Response:
+        _log.warning("refused %s %s: %s", request.method, request.path, refusal.sentence)
         return _json(refusal.outcome(), refusal.status)
 
     return blueprint
@@ -266,7 +269,17 @@ def _capabilities(base_url: str) -> Resource:
 
 
 def _kind_of(parameter: str) -> str:
-    tokens = {"_id", "_security", "identifier", "status", "category", "code", "type", "class"}
+    tokens = {
+        "_id",
+        "_security",
+        "_tag",
+        "identifier",
+        "status",
+        "category",
+        "code",
+        "type",
+        "class",
+    }
     tokens |= {"intent", "modality", "connection-type"}
     dates = {"_lastUpdated", "date", "issued", "started", "recorded"}
     return "token" if parameter in tokens else "date" if parameter in dates else "reference"

@@ -37,12 +37,27 @@ def search(
     Raises:
         NotSupported: a parameter that the type does not have here.
     """
+    require_known(resource_type, query)
     found = [one for one in resources if matches(one, resource_type, query)]
     for name in reversed(_values(query, "_sort")):
         found = _sorted(found, resource_type, name)
     offset, count = _whole(query, "_offset", 0), _whole(query, "_count", PAGE)
     following = offset + count if count > 0 and offset + count < len(found) else None
     return Page(found[offset : offset + count], count, following)
+
+
+def require_known(resource_type: str, query: Sequence[tuple[str, str]]) -> None:
+    """Refuse what is not understood, whether or not there is anything to look through.
+
+    Raises:
+        NotSupported: a parameter that the type does not have here, or a modifier.
+    """
+    for name, _ in query:
+        bare, colon, modifier = name.partition(":")
+        if colon and modifier != "Patient":
+            raise NotSupported("Modifiers of search parameters are not supported.")
+        if bare not in _RESULT_PARAMETERS:
+            _parameter(resource_type, bare)
 
 
 def matches(resource: Resource, resource_type: str, query: Sequence[tuple[str, str]]) -> bool:
@@ -57,10 +72,7 @@ def matches(resource: Resource, resource_type: str, query: Sequence[tuple[str, s
 
 
 def _meets(resource: Resource, resource_type: str, name: str, value: str) -> bool:
-    bare = name.partition(":")[0]
-    if ":" in name and name != f"{bare}:Patient":
-        raise NotSupported("Modifiers of search parameters are not supported.")
-    path, matcher = _parameter(resource_type, bare)
+    path, matcher = _parameter(resource_type, name.partition(":")[0])
     stored = list(_at(resource, path.split(".")))
     return any(matcher(item, wanted) for item in stored for wanted in value.split(","))
 

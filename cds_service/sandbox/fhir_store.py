@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cds_service.sandbox.fhir_errors import FhirRefusal, NotFound, NotSupported, PreconditionFailed
-from cds_service.sandbox.fhir_search import TYPES, Page, Resource, matches, search
+from cds_service.sandbox.fhir_search import TYPES, Page, Resource, matches, require_known, search
 
 Query = Sequence[tuple[str, str]]
 Key = tuple[str, str]
@@ -91,6 +91,7 @@ class Draft:
         """
         if not query:
             raise FhirRefusal("A condition without a parameter would match anything.")
+        require_known(resource_type, query)
         found = [one for one in self.current.values() if matches(one, resource_type, query)]
         if len(found) > 1:
             raise PreconditionFailed("The condition matches several resources.")

@@ -28,14 +28,17 @@ class PatientSummary:
     identifier: str
     studies: Sequence[Resource]
 
+    @property
+    def newest(self) -> str:
+        """When the newest study was started, as far as it is known."""
+        return max((str(study.get("started", "")) for study in self.studies), default="")
+
 
 def patients(store: FhirStore) -> list[PatientSummary]:
-    """Every patient with the imaging studies, newest first."""
-    return [
-        patient_summary(store, resource)
-        for resource in store.all()
-        if resource["resourceType"] == "Patient"
-    ]
+    """Every patient with the imaging studies, newest first; who was last imaged stands first."""
+    found = [one for one in store.all() if one["resourceType"] == "Patient"]
+    summaries = [patient_summary(store, patient) for patient in found]
+    return sorted(summaries, key=lambda one: one.newest, reverse=True)
 
 
 def patient_summary(store: FhirStore, patient: Resource) -> PatientSummary:

@@ -17,7 +17,9 @@ from cds_service.security.keys import SigningKey, public_jwks
 Json = dict[str, Any]
 PREFETCH = {
     "patient": "Patient/{{context.patientId}}",
-    "studies": "ImagingStudy?patient={{context.patientId}}&status=available&_sort=-started&_count=5",
+    "studies": (
+        "ImagingStudy?patient={{context.patientId}}&status=available&_sort=-started&_count=5"
+    ),
 }
 
 
