@@ -66,8 +66,8 @@ def _figures(report: Report) -> str:
         (
             "## Figures on the test split",
             "",
-            f"{test['images']} slices, other patients than in training, nothing was chosen on them. Intervals: "
-            f"{report['intervals']}.",
+            f"{test['images']} slices of other patients than in training; nothing was chosen on "
+            f"them. Intervals: {report['intervals']}.",
             "",
             f"Accuracy {interval(test['accuracy'])}; expected calibration error "
             f"{test['ece']:.3f} (15 bins, after temperature).",

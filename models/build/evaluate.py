@@ -105,7 +105,7 @@ class _Scored:
         tumours = self.labels != NEGATIVE
         return {
             "coverage": _rounded(float(spoken.mean())),
-            "accuracy": _rounded(float((self.stated == self.labels)[spoken].mean())),
+            "accuracy": self._right_of(spoken),
             "negative_answered": _rounded(float((self.stated == NEGATIVE)[~tumours].mean())),
             "tumours_called_negative": _rounded(float((self.stated == NEGATIVE)[tumours].mean())),
         }
@@ -113,7 +113,6 @@ class _Scored:
     def external(self) -> Report:
         """Tumours from elsewhere: how many are called tumour-free, without and with abstention."""
         spoken = self.stated != UNDECIDED
-        right = (self.stated == self.labels)[spoken]
         return {
             "images": len(self.labels),
             "accuracy": _rounded(self.accuracy(self.all)),
@@ -121,8 +120,13 @@ class _Scored:
             "called_negative": _rounded(float((self.guesses == NEGATIVE).mean())),
             "called_negative_abstaining": _rounded(float((self.stated == NEGATIVE).mean())),
             "coverage_abstaining": _rounded(float(spoken.mean())),
-            "accuracy_abstaining": _rounded(float(right.mean())) if right.size else None,
+            "accuracy_abstaining": self._right_of(spoken),
         }
+
+    def _right_of(self, spoken: npt.NDArray[np.bool_]) -> float | None:
+        """The share of statements that are right; None when nothing is stated."""
+        right = (self.stated == self.labels)[spoken]
+        return _rounded(float(right.mean())) if right.size else None
 
 
 class _Bootstrap:
