@@ -75,7 +75,7 @@ class Analyser:
     def __init__(self, registry: Registry, limits: Limits | None = None) -> None:
         self._registry = registry
         self._limits = limits or Limits()
-        self._threads = self._limits.threads or len(os.sched_getaffinity(0))
+        self._threads = self._limits.threads or _cores()
         self._runtimes = {_name(p): _runtime(p) for p in registry.packages}
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="slice")
 
@@ -208,6 +208,13 @@ def gravest(outcomes: Iterable[Outcome]) -> Outcome:
     """The one outcome that a study's outcomes amount to: the first of `_WORST_FIRST` among them."""
     present = set(outcomes)
     return next((outcome for outcome in _WORST_FIRST if outcome in present), Outcome.NOT_ANALYSED)
+
+
+def _cores() -> int:
+    """The cores this process may use; a container often has fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _name(package: ModelPackage) -> tuple[str, str]:

@@ -21,8 +21,9 @@ from models.preprocess import InputSpec, window_to_uint8
 CAPTION = "AI, not reviewed"
 DISCLAIMER = "Not for diagnosis on its own"
 _SMALLEST, _LARGEST = 512, 1024  # of the longer side, so that marks can be read
-_FOOTER = 76
-_MARK, _TEXT = 20, 15
+_FOOTER = 98
+_NARROWEST = 400  # of the PNG, so that the footer's texts stay apart
+_MARK, _TEXT, _SMALLEST_TEXT = 20, 15, 9
 _MAX_ALPHA, _FAINTEST = 0.55, 0.12
 _SECOND_DIRECTION = 0.3  # a mark names a second direction when its cosine is above this
 _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # of increasing, decreasing x, y, z (LPS)
@@ -53,14 +54,18 @@ class Rendering:
 
 @dataclass(frozen=True)
 class _Canvas:
-    """Where the picture lies in the PNG: above a footer, `width` x `height` pixels."""
+    """Where the picture lies in the PNG: above a footer, centred, `width` x `height` pixels."""
 
     width: int
     height: int
 
     @property
     def size(self) -> tuple[int, int]:
-        return self.width, self.height + _FOOTER
+        return max(self.width, _NARROWEST), self.height + _FOOTER
+
+    @property
+    def left(self) -> int:
+        return (self.size[0] - self.width) // 2
 
 
 def render(
@@ -76,13 +81,13 @@ def render(
     strength = _strength(heat, image, spec, canvas)
     colours = _coloured(strength)
     picture = _framed(grey.convert("RGB"), canvas)
-    picture.paste(colours, (0, 0), colours)
+    picture.paste(colours, (canvas.left, 0), colours)
     _draw_marks(picture, image.geometry, canvas)
     _draw_legend(picture, label if stated else f"{label} (not stated)", canvas)
     plain = _framed(grey, canvas)
     _draw_marks(plain, image.geometry, canvas)
     alone = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
-    alone.paste(colours, (0, 0))
+    alone.paste(colours, (canvas.left, 0))
     _caption(alone, canvas)
     return Rendering(_png(plain), _png(alone), _png(picture))
 
@@ -173,7 +178,7 @@ def _coloured(strength: npt.NDArray[np.float32]) -> Image.Image:
 
 def _framed(picture: Image.Image, canvas: _Canvas) -> Image.Image:
     framed = Image.new(picture.mode, canvas.size, 0)
-    framed.paste(picture, (0, 0))
+    framed.paste(picture, (canvas.left, 0))
     _caption(framed, canvas)
     return framed
 
@@ -187,16 +192,15 @@ def _draw_marks(picture: Image.Image, geometry: PlaneGeometry | None, canvas: _C
         _write(picture, (8, canvas.height + 28), "Orientation not stated", _TEXT)
         return
     left, right, top, bottom = orientation_marks(geometry)
-    middle_x, middle_y = canvas.width / 2, canvas.height / 2
-    _write(picture, (6, middle_y), left, _MARK, "lm")
-    _write(picture, (canvas.width - 6, middle_y), right, _MARK, "rm")
+    middle_x, middle_y = canvas.size[0] / 2, canvas.height / 2
+    _write(picture, (canvas.left + 6, middle_y), left, _MARK, "lm")
+    _write(picture, (canvas.left + canvas.width - 6, middle_y), right, _MARK, "rm")
     _write(picture, (middle_x, 6), top, _MARK, "mt")
     _write(picture, (middle_x, canvas.height - 6), bottom, _MARK, "mb")
 
 
 def _draw_legend(picture: Image.Image, label: str, canvas: _Canvas) -> None:
-    right = canvas.width - 8
-    length = min(160, canvas.width // 3)
+    right, length = canvas.size[0] - 8, 160
     _write(picture, (right, canvas.height + 6), DISCLAIMER, _TEXT, "ra")
     bar = np.repeat(np.linspace(0, 255, length, dtype=np.uint8)[np.newaxis], 10, axis=0)
     frame = [right - length - 1, canvas.height + 31, right, canvas.height + 42]
@@ -204,7 +208,8 @@ def _draw_legend(picture: Image.Image, label: str, canvas: _Canvas) -> None:
     picture.paste(Image.fromarray(_palette()[bar][..., :3]), (right - length, canvas.height + 32))
     _write(picture, (right - length, canvas.height + 46), "low", _TEXT)
     _write(picture, (right, canvas.height + 46), "high", _TEXT, "ra")
-    _write(picture, (8, canvas.height + 48), f"Speaks for: {label}", _TEXT)
+    text = f"Speaks for: {label}"
+    _write(picture, (8, canvas.height + 70), text, _fitting(text, canvas.size[0] - 16))
 
 
 def _write(
@@ -220,6 +225,12 @@ def _write(
         stroke_width=2,
         stroke_fill=black,
     )
+
+
+def _fitting(text: str, width: int) -> int:
+    """The largest size at which a text is not wider than `width` pixels."""
+    sizes = range(_TEXT, _SMALLEST_TEXT, -1)
+    return next((size for size in sizes if _font(size).getlength(text) <= width), _SMALLEST_TEXT)
 
 
 @cache
