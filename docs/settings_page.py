@@ -24,7 +24,7 @@ INTRODUCTION = """# Settings
 Every setting can stand in a TOML file (`--config FILE`, or `SCANHOOK_CONFIG`) or in the
 environment, which wins: the name in upper case after `SCANHOOK_`, with `__` between levels, and
 JSON for lists (`SCANHOOK_WORKER__JOB_TIMEOUT_S=60`, `SCANHOOK_SITE_SECRETS='["..."]'`).
-This page is made from `cds_service/settings.py`; a test keeps the two equal.
+This page is made from `cds_service/settings`; a test keeps the two equal.
 """
 
 GROUPS: tuple[tuple[str, str, type[BaseModel]], ...] = (

@@ -64,7 +64,7 @@ def test_only_the_settings_read_the_environment() -> None:
         for path in SOURCES
         if any(word in path.read_text() for word in ("os.environ", "os.getenv"))
     }
-    assert readers == {"cds_service/settings.py"}
+    assert readers == {"cds_service/settings/environment.py"}
 
 
 def test_the_pure_packages_do_not_know_the_time_of_day() -> None:

@@ -1,0 +1,33 @@
+"""The one frozen object of settings, from the environment and a TOML file.
+
+This package is the only reader of the environment. A name in the environment is the field's name
+with the prefix ``SCANHOOK_`` and ``__`` between levels (``SCANHOOK_WORKER__JOB_TIMEOUT_S=60``); it
+wins over the same field in the TOML file that ``SCANHOOK_CONFIG`` or ``--config`` names.
+"""
+
+from cds_service.settings.environment import (
+    SandboxSecrets,
+    environment_without_settings,
+    forget_secrets,
+)
+from cds_service.settings.parts import (
+    ArchiveSettings,
+    HookSettings,
+    TenantSettings,
+    WebSettings,
+    WorkerSettings,
+)
+from cds_service.settings.site import Settings, load
+
+__all__ = [
+    "ArchiveSettings",
+    "HookSettings",
+    "SandboxSecrets",
+    "Settings",
+    "TenantSettings",
+    "WebSettings",
+    "WorkerSettings",
+    "environment_without_settings",
+    "forget_secrets",
+    "load",
+]

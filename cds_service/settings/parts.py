@@ -1,0 +1,198 @@
+"""The groups of settings: archives, tenants, hook, worker, web."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from inference.limits import MIB
+
+Algorithm = Literal["ES384", "RS384", "ES256", "RS256"]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Part(BaseModel):
+    """A group of settings: frozen, and a name that does not exist is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ArchiveSettings(Part):
+    """One image archive that may be asked; nothing else is ever connected to."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+    """How tenants, logs and metrics name it."""
+
+    base_url: str
+    """The DICOMweb base, without ``/studies``: addresses in resources only select an entry here."""
+
+    username: str = ""
+    """For Basic authentication; empty for none."""
+
+    password: SecretStr = SecretStr("")
+    """For Basic authentication."""
+
+    password_file: Path | None = None
+    """The password as a file (a mounted secret), instead of `password`."""
+
+    bearer_token: SecretStr = SecretStr("")
+    """For bearer authentication; wins over username and password."""
+
+    bearer_token_file: Path | None = None
+    """The token as a file, instead of `bearer_token`."""
+
+    private_network: bool = False
+    """The host's name may resolve to a private address, as inside a hospital; an address that
+    stands in `base_url` itself has said so already."""
+
+    requests_in_flight: int = Field(default=1, ge=1, le=16)
+    """1 streams a series in one request, the quickest on a LAN; more fetch instances side by side,
+    which pays where the way to the archive is long."""
+
+    deadline_s: Seconds = 60
+    """Time for one whole series, first byte to last, retries included."""
+
+    series_bytes: int = Field(default=4096 * MIB, gt=0)
+    """The most that one series may send before it is refused."""
+
+
+class TenantSettings(Part):
+    """One EHR: who signs, where its FHIR server is, and who we are there."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+    """How logs and metrics name it; part of every opaque id."""
+
+    issuer: str
+    """The exact ``iss`` of its hook calls (CDS Hooks 2.0.1, Trusting CDS Clients)."""
+
+    jwks_url: str = ""
+    """Where its public keys are; the ``jku`` of a token is compared with it and never followed."""
+
+    jwks_file: Path | None = None
+    """Its public keys as a file, instead of a URL."""
+
+    algorithms: tuple[Algorithm, ...] = ("ES384", "RS384")
+    """Signature algorithms accepted; ``none`` and every symmetric one are not in the choice."""
+
+    fhir_base: str
+    """The FHIR R4 base URL: the only value of ``fhirServer`` that is accepted from this issuer."""
+
+    private_network: bool = False
+    """The hosts' names (FHIR, token, keys) may resolve to private addresses."""
+
+    archive: str
+    """Name of the archive for studies whose ImagingStudy names no usable Endpoint."""
+
+    backend: Literal["none", "smart", "open"] = "none"
+    """How workers read and write without a user: not at all; by SMART Backend Services; or without
+    a credential, for a sandbox that asks for none."""
+
+    client_id: str = ""
+    """Our identity for SMART Backend Services."""
+
+    token_url: str = ""
+    """Token endpoint; empty means that it is read from ``.well-known/smart-configuration``."""
+
+    scopes: tuple[str, ...] = (
+        "system/DiagnosticReport.crus",
+        "system/Observation.crus",
+        "system/Device.crus",
+        "system/Provenance.crus",
+    )
+    """What to ask the token endpoint for: the least that writing a report needs (SMART v2)."""
+
+    signing_key_file: Path | None = None
+    """Our private key (JWK or PEM) for the client assertion, ES384 or RS384."""
+
+    write_back: bool = True
+    """Whether results are written to the FHIR server; needs a `backend`."""
+
+    fhir_ids: Literal["conditional", "client-assigned"] = "conditional"
+    """How results find their place again: conditional update by identifier, or an id of our own."""
+
+    @model_validator(mode="after")
+    def keys_are_known(self) -> Self:
+        """A tenant without keys could never be verified."""
+        if bool(self.jwks_url) == (self.jwks_file is not None):
+            raise ValueError(f"tenant {self.name}: give either jwks_url or jwks_file")
+        if self.backend == "smart" and not (self.client_id and self.signing_key_file):
+            raise ValueError(f"tenant {self.name}: smart needs client_id and signing_key_file")
+        return self
+
+
+class HookSettings(Part):
+    """How the hook answers."""
+
+    wait_ms: int = Field(default=0, ge=0, le=2000)
+    """How long an answer may wait for a result that is nearly ready. CDS Hooks asks for answers in
+    the order of 500 ms, so 0 answers at once and lets the next hook show the result."""
+
+    studies: int = Field(default=5, ge=1, le=20)
+    """The most studies of a patient that one hook looks at, newest first."""
+
+    body_bytes: int = Field(default=1 * MIB, gt=0)
+    """The largest request body; a bigger one is refused with 413."""
+
+    fhir_deadline_s: Seconds = 2
+    """Time for everything that is read from the EHR's FHIR server within one hook."""
+
+    discovery_open: bool = True
+    """Whether ``GET /cds-services`` answers without a token; some EHRs probe it so."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Browser origins (sandboxes) that may call the services."""
+
+    show_pending: bool = True
+    """Whether a queued or running analysis has a card."""
+
+    show_failed: bool = True
+    """Whether a failed analysis has an information card, or is for operators only."""
+
+    show_not_analysed: bool = True
+    """Whether a study that no model is for has an information card."""
+
+    show_no_finding: bool = True
+    """Whether "no finding" has an information card; it is never said before it was computed."""
+
+    finding_indicator: Literal["info", "warning", "critical"] = "warning"
+    """Indicator of a card that states a finding."""
+
+
+class WorkerSettings(Part):
+    """How jobs run."""
+
+    job_timeout_s: int = Field(default=120, ge=5, le=3600)
+    """Time for one study; then its child is ended and the attempt counted."""
+
+    attempts: int = Field(default=3, ge=1, le=10)
+    """Attempts before a study ends as failed."""
+
+    queue_cap: int = Field(default=10_000, ge=1)
+    """Studies that may wait; above it a hook says that the service is busy."""
+
+    jobs_per_child: int = Field(default=1000, ge=1)
+    """After so many jobs the child is replaced by a fresh one, against slow leaks."""
+
+    memory_bytes: int = Field(default=4096 * MIB, ge=512 * MIB)
+    """Address space of the child: a study that asks for more gets an error, not the OOM killer."""
+
+    threads: int = Field(default=0, ge=0, le=64)
+    """Slices at the same time; 0 is one for each core."""
+
+
+class WebSettings(Part):
+    """Where and how the web process listens."""
+
+    host: str = "127.0.0.1"
+    """Address to bind; a proxy in front terminates TLS."""
+
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Port to bind; 0 takes a free one."""
+
+    threads: int = Field(default=8, ge=1, le=64)
+    """Requests answered at the same time."""
+
+    connections: int = Field(default=200, ge=10)
+    """Open sockets; slow ones are cut after 10 s."""

@@ -1,0 +1,169 @@
+"""Everything that can be configured, and how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from cds_service.errors import UnsafeSettings
+from cds_service.settings.environment import PREFIX, ConfigPath
+from cds_service.settings.parts import (
+    ArchiveSettings,
+    HookSettings,
+    TenantSettings,
+    WebSettings,
+    WorkerSettings,
+)
+from cds_service.settings.production import refuse_unsafe
+from inference.limits import Limits
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: Literal["development", "production"] = "production"
+    """``production`` refuses what is only fit for a laptop: plain http, a Redis that forgets."""
+
+    base_url: str = "http://127.0.0.1:8080"
+    """Our public address, as EHRs call it: the audience of their tokens is under it."""
+
+    site_secrets: tuple[SecretStr, ...] = ()
+    """32 or more random bytes each; the first seals queue payloads and links, all of them open.
+    Keep it out of Redis. ``scanhook keys new-secret`` prints one."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Valkey or Redis, ``redis://``, ``rediss://`` or ``unix://``."""
+
+    state_dir: Path = Path(".scanhook")
+    """Folder for explanations and working files; mode 700."""
+
+    organisation: str = "scanhook"
+    """Who runs the algorithm: performer of reports, source label of cards."""
+
+    models_dirs: tuple[Path, ...] = ()
+    """Further folders of model packages, beside those that come with scanhook."""
+
+    models_enabled: tuple[str, ...] = ()
+    """Ids of the models that may run; empty means all."""
+
+    link_lifetime_s: int = Field(default=900, ge=60, le=86_400)
+    """How long a link on a card opens its explanation."""
+
+    keep_explanations_days: int = Field(default=30, ge=1)
+    """Explanations older than this are removed; the FHIR record stays."""
+
+    demo: bool = False
+    """Marks what is written as test data (v3-ActReason HTEST)."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe level that is logged."""
+
+    archives: tuple[ArchiveSettings, ...] = ()
+    """The archives that may be asked."""
+
+    tenants: tuple[TenantSettings, ...] = ()
+    """The EHRs that may call."""
+
+    hook: HookSettings = HookSettings()
+    """How the hook answers."""
+
+    worker: WorkerSettings = WorkerSettings()
+    """How jobs run."""
+
+    web: WebSettings = WebSettings()
+    """Where the web process listens."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over TOML over defaults; no .env file is read unasked."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+    @model_validator(mode="after")
+    def names_fit(self) -> Self:
+        """Every tenant's archive exists, no name is there twice."""
+        archives = [archive.name for archive in self.archives]
+        for kind, names in (
+            ("archive", archives),
+            ("tenant", [tenant.name for tenant in self.tenants]),
+            ("issuer", [tenant.issuer for tenant in self.tenants]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {kind}s have the same name")
+        for tenant in self.tenants:
+            if tenant.archive not in archives:
+                raise ValueError(f"tenant {tenant.name}: no archive is named {tenant.archive!r}")
+        return self
+
+    @model_validator(mode="after")
+    def production_is_safe(self) -> Self:
+        """What is only fit for a laptop is refused, with what to set instead."""
+        if self.environment == "production":
+            refuse_unsafe(self)
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that the pure packages work under."""
+        return Limits(threads=self.worker.threads)
+
+    def archive(self, name: str) -> ArchiveSettings:
+        """The archive of that name; KeyError if there is none."""
+        return next(a for a in self.archives if a.name == name)
+
+    def tenant(self, name: str) -> TenantSettings | None:
+        """The tenant of that name."""
+        return next((t for t in self.tenants if t.name == name), None)
+
+    def tenant_of(self, issuer: str) -> TenantSettings | None:
+        """The tenant whose hook calls are signed by exactly this issuer."""
+        return next((t for t in self.tenants if t.issuer == issuer), None)
+
+
+def load(config: Path | None = None) -> Settings:
+    """Read the settings once.
+
+    Raises:
+        UnsafeSettings: with a sentence for each value that is missing, wrong or unfit.
+    """
+    path = config or ConfigPath().config
+    if path is not None and not path.is_file():
+        raise UnsafeSettings((f"the configuration file {path} is not there",))
+
+    class SettingsFromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return SettingsFromFile()
+    except ValidationError as error:
+        raise UnsafeSettings(_sentences(error)) from None
+
+
+def _sentences(error: ValidationError) -> tuple[str, ...]:
+    return tuple(
+        f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
+        for item in error.errors(include_input=False, include_url=False, include_context=False)
+    )
