@@ -5,6 +5,7 @@ Nothing is built here: `bootstrap` hands in what a call needs.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,6 +173,9 @@ def server(app: Flask, settings: Settings) -> Any:
 
     Bodies stay in memory: they hold personal data, and a spill file would outlive a crash.
     """
+    # what was loaded to start stays for good: a full collection over it stops every call for 70 ms
+    gc.collect()
+    gc.freeze()
     # a little above our own limit, so that the answer to most of what is too large is our JSON
     body_bytes = settings.hook.body_bytes + 65_536
     return waitress.create_server(
@@ -190,8 +194,3 @@ def server(app: Flask, settings: Settings) -> Any:
         clear_untrusted_proxy_headers=True,
         asyncore_use_poll=True,
     )
-
-
-def serve(app: Flask, settings: Settings) -> None:
-    """Run until the process is told to end."""
-    server(app, settings).run()
