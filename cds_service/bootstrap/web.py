@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from flask import Flask
+from flask import Blueprint, Flask
 
 from cds_service.bootstrap.site import Site
 from cds_service.cards import CardSite
 from cds_service.clients.credentials import ForwardedToken, NoCredential
 from cds_service.clients.fhir import FhirServer
+from cds_service.clients.http import HttpClient
 from cds_service.clients.policy import HOOK_POLICY
 from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.feedback import CardLedger
@@ -23,7 +24,7 @@ from cds_service.security.jwt import Verifier
 from cds_service.security.keys import SigningKey, load_signing_key
 from cds_service.security.replay import UsedTokens
 from cds_service.settings import TenantSettings
-from cds_service.viewer.routes import CardSource, viewer_blueprint
+from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
 
@@ -47,7 +48,7 @@ def web_app(site: Site) -> Flask:
             metrics=web_metrics(settings, _gauges(dispatcher)),
             checks=_checks(site, dispatcher),
             signing_keys=_signing_keys(site),
-            blueprints=[viewer_blueprint(site.store, site.links, _cards(site))],
+            blueprints=[_viewer(site)],
         )
     )
 
@@ -62,7 +63,7 @@ def _desk(site: Site, dispatcher: Dispatcher) -> HookDesk:
     return HookDesk(
         records=dispatcher.records,
         orders=dispatcher,
-        open_fhir=lambda tenant, token: _open_fhir(site, tenant, token),
+        open_fhir=_Charts(site).open,
         study_key=site.sealer.study_key,
         models=lambda: served,
         archives=lambda tenant: addresses[tenant.name],
@@ -73,11 +74,21 @@ def _desk(site: Site, dispatcher: Dispatcher) -> HookDesk:
     )
 
 
-def _open_fhir(site: Site, tenant: TenantSettings, token: str | None) -> FhirServer:
-    """The chart with the rights of this one call; the token lives no longer than it."""
-    allowance = site.fhir_allowance(tenant)
-    credential = ForwardedToken(token, allowance.origin) if token else NoCredential()
-    return FhirServer(allowance, credential=credential, policy=HOOK_POLICY)
+class _Charts:
+    """The tenants' FHIR servers with the rights of one call; connections outlive the call."""
+
+    def __init__(self, site: Site) -> None:
+        self._clients = {
+            tenant.name: HttpClient(site.fhir_allowance(tenant), policy=HOOK_POLICY)
+            for tenant in site.settings.tenants
+        }
+
+    def open(self, tenant: TenantSettings, token: str | None) -> FhirServer:
+        """The token lives as long as the server that is returned, and no longer."""
+        client = self._clients[tenant.name]
+        origin = client.allowance.origin
+        credential = ForwardedToken(token, origin) if token else NoCredential()
+        return FhirServer(client.allowance, client=client.acting_as(credential))
 
 
 def _gauges(dispatcher: Dispatcher) -> Gauges:
@@ -123,9 +134,14 @@ def _signing_keys(site: Site) -> list[SigningKey]:
     return [load_signing_key(path) for path in sorted(files)]
 
 
-def _cards(site: Site) -> CardSource:
+def _viewer(site: Site) -> Blueprint:
     texts = {
         (p.manifest.id, p.manifest.version): (p.folder / "CARD.md").read_text(encoding="utf-8")
         for p in site.registry.packages
     }
-    return lambda model_id, version: texts.get((model_id, version))
+    return viewer_blueprint(
+        site.store,
+        site.links,
+        lambda model_id, version: texts.get((model_id, version)),
+        frame_ancestors=site.settings.web.frame_ancestors,
+    )

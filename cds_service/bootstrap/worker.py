@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -14,6 +16,10 @@ from cds_service.settings import TenantSettings
 from cds_service.tasks import ReportWriter, StudyTask
 from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
 from inference.pipeline import Analyser
+
+log = logging.getLogger(__name__)
+
+EXPIRE_EVERY_S = 3600
 
 FORMS = {
     "conditional": WriteForm.CONDITIONAL_UPDATE,
@@ -48,6 +54,7 @@ class WarmStudyTask:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._expired_s = 0.0
 
     @cached_property
     def _task(self) -> StudyTask:
@@ -58,8 +65,19 @@ class WarmStudyTask:
         _ = self._task
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
-        """Run one attempt."""
+        """Run one attempt, and once an hour remove what has been kept long enough."""
         self._task(order, job)
+        if time.monotonic() - self._expired_s > EXPIRE_EVERY_S:
+            self._expired_s = time.monotonic()
+            expire_explanations(self._site, time.time())
+
+
+def expire_explanations(site: Site, now_s: float) -> None:
+    """Remove explanations older than the setting says; the FHIR record stays."""
+    before_s = now_s - site.settings.keep_explanations_days * 86_400
+    removed = site.store.expire(int(before_s * 1000))
+    if removed:
+        log.info("explanations expired", extra={"count": removed})
 
 
 def study_task(site: Site) -> StudyTask:

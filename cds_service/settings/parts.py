@@ -196,3 +196,6 @@ class WebSettings(Part):
 
     connections: int = Field(default=200, ge=10)
     """Open sockets; slow ones are cut after 10 s."""
+
+    frame_ancestors: tuple[str, ...] = ()
+    """Origins of EHRs that show the explanation page in a frame; by default none may."""
