@@ -1,10 +1,8 @@
 """Draw a head: a synthetic post-contrast T1 volume around the ICBM 152 template brain.
 
 The brain is the public template (see ``data/NOTICE-icbm152.txt``); scalp, skull, eyes and vessels
-are drawn. Nothing comes from a patient, and everything follows from the seed. What is drawn is
-kept in ``data/head.npz``; this is the command that made it, from the file in nilearn's wheel:
-
-    python -m cds_service.sandbox.anatomy mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz
+are drawn. Nothing comes from a patient, and everything follows from the seed. `draw_head` keeps
+what is drawn in ``data/head.npz``.
 
 Volumes are float32 [z, y, x] of 1 mm voxels in DICOM patient coordinates (LPS: x to the left,
 y to the back, z up); intensities run from 0 (air) to about 1 (fat).
@@ -12,8 +10,6 @@ y to the back, z up); intensities run from 0 (air) to about 1 (fat).
 
 from __future__ import annotations
 
-import gzip
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +41,8 @@ def axes_mm(step: int = 1) -> tuple[Field, Field, Field]:
 def along_axes(volume: Field, matrices: tuple[Field, Field, Field]) -> Field:
     """Apply one (out, in) matrix to each of the axes z, y, x."""
     for axis, matrix in enumerate(matrices):
-        moved = np.moveaxis(volume, axis, -1) @ matrix.T
-        volume = np.moveaxis(moved, -1, axis)
+        # one product of two matrices: several times quicker than a stack of small ones
+        volume = np.moveaxis(np.tensordot(matrix, volume, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(volume, dtype=np.float32)
 
 
@@ -95,28 +91,6 @@ def _to_full_grid(coarse: Field, step: int, shape: tuple[int, int, int] = SHAPE)
 def ramp(values: Real, low: float, high: float) -> Field:
     """0 below `low`, 1 above `high`, straight between."""
     return np.asarray(np.clip((values - low) / (high - low), 0.0, 1.0), np.float32)
-
-
-def _template(path: Path) -> Field:
-    """The template on our grid; its own is (x, y, z) RAS, voxel (98, 134, 72) at the origin."""
-    stored = gzip.decompress(path.read_bytes())
-    header = np.frombuffer(stored, "<i2", 35)
-    if tuple(header[20:24]) != (3, 197, 233, 189):
-        raise ValueError(f"{path.name} is not the 1 mm ICBM 152 template in 8 bits")
-    offset = int(np.frombuffer(stored, "<f4", 1, 108)[0])
-    ras = np.frombuffer(stored, np.uint8, offset=offset).reshape((197, 233, 189), order="F")
-    tissue = ras.transpose(2, 1, 0)[:, ::-1, ::-1]
-    volume = np.zeros(SHAPE, np.float32)
-    target, source = [], []
-    for first, origin, length, size in zip(
-        (-72, -98, -98), ORIGIN_MM, tissue.shape, SHAPE, strict=True
-    ):
-        begin = int(first - origin)
-        low, high = max(begin, 0), min(begin + length, size)
-        target.append(slice(low, high))
-        source.append(slice(low - begin, high - begin))
-    volume[tuple(target)] = tissue[tuple(source)]
-    return volume
 
 
 def _inner_table_depth(brain: Mask) -> Field:
@@ -168,14 +142,14 @@ def _vessels(template: Field, depth: Field, rng: np.random.Generator) -> Field:
     curves = ramp(-(one * one + two * two), -0.035, -0.012)
     folds = ramp(-blurred(template, 1.0), -145, -100) * (depth < 1.0) * (depth > -35)
     z, y, x = axes_mm()
-    sinus_width = 1.0 - ((x / 4.5) ** 2 + ((depth + 2.0) / 4.0) ** 2)
+    sinus_width = 1.0 - ((x / 3.2) ** 2 + ((depth + 1.6) / 2.8) ** 2)
     sinus = ramp(sinus_width, 0.0, 0.4) * ((z > 10) | (y > 55)) * (y > -60)
     torcula = ramp(
-        1.0 - (((np.abs(x) - 26) / 30) ** 2 + ((z + 22) / 4) ** 2 + ((depth + 1.5) / 4) ** 2),
+        1.0 - (((np.abs(x) - 26) / 30) ** 2 + ((z + 22) / 4) ** 2 + ((depth + 1.5) / 2.8) ** 2),
         0.0,
         0.4,
     ) * (y > 30)
-    return np.asarray(np.clip(curves * folds + sinus + torcula, 0.0, 1.0), np.float32)
+    return np.asarray(np.clip(curves * folds + 0.75 * (sinus + torcula), 0.0, 1.0), np.float32)
 
 
 def _outside_brain(depth: Field, rng: np.random.Generator) -> Field:
@@ -245,17 +219,3 @@ def draw(template: Field, seed: int = 20260101) -> tuple[Field, Field]:
     volume = _below(volume.astype(np.float32), brain, depth, rng)
     veins = _vessels(template, depth, rng)
     return (volume * (1 - veins) + _VESSEL * veins).astype(np.float32), depth
-
-
-def main(path: Path) -> None:
-    """Draw the head from the template at `path` and keep it beside this module."""
-    intensity, depth = draw(_template(path))
-    np.savez_compressed(
-        HEAD_FILE,
-        intensity=np.rint(np.clip(intensity, 0, 1) * 255).astype(np.uint8),
-        depth_mm=np.rint(np.clip(depth[::2, ::2, ::2], -120, 120)).astype(np.int8),
-    )
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -68,8 +68,8 @@ _SURE_OR_SILENT = frozenset({"finding", "indeterminate"})
 HEADS = (
     _Head(
         "head-glioma", "Synthetic^Ada Demo", "SANDBOX-001", "19570312", "F", "069Y", "20260108",
-        "091500", "A drawn ring-enhancing mass with a necrotic core and oedema, left hemisphere.",
-        Lesion("glioma", (34.0, 18.0, 32.0), 19.0, seed=3), _SURE_OR_SILENT,
+        "091500", "A drawn ring-enhancing mass with a necrotic core and oedema, right hemisphere.",
+        Lesion("glioma", (-30.0, 25.0, 22.0), 26.0, seed=8), _SURE_OR_SILENT,
     ),
     _Head(
         "head-meningioma", "Synthetic^Ben Demo", "SANDBOX-002", "19640724", "M", "061Y",
@@ -79,7 +79,7 @@ HEADS = (
     _Head(
         "head-pituitary", "Synthetic^Cleo Demo", "SANDBOX-003", "19791130", "F", "046Y",
         "20260112", "143000", "A drawn mass that rises from the sella.",
-        Lesion("pituitary", (0.0, -6.0, -24.0), 12.0, seed=2), _SURE_OR_SILENT,
+        Lesion("pituitary", (0.0, -4.0, -26.0), 10.0, seed=4), _SURE_OR_SILENT,
     ),
     _Head(
         "head-plain", "Synthetic^Dan Demo", "SANDBOX-004", "19880501", "M", "037Y", "20260113",

@@ -78,19 +78,19 @@ class _Place:
 
 
 def _glioma(volume: Field, depth: Field, place: _Place, lesion: Lesion) -> Marked:
-    """An irregular enhancing ring around a dark necrotic core, oedema along white matter."""
-    shape = place.distance(lesion.radius_mm, y=1.15, z=0.95) + 0.13 * place.noise(7.0)
+    """A ragged ring of uneven thickness around a dark necrotic core, oedema in white matter."""
+    radius = lesion.radius_mm
+    shape = place.distance(radius, y=1.15, z=0.95) + 0.16 * place.noise(8.0)
+    shape += 0.05 * place.noise(3.0)
     inside = depth < -3.0
-    texture = place.noise(2.5)
-    wall = 0.70 + 0.12 * place.noise(5.0)
-    oedema = ramp(-place.distance(lesion.radius_mm) - 0.10 * place.noise(11.0), -2.1, -1.5)
-    oedema *= ramp(volume, 0.20, 0.30) * ramp(-volume, -0.5, -0.4)
+    wall = np.clip(0.55 + 0.12 * place.noise(4.0) + 0.04 * place.noise(2.5), 0.24, 0.9)
+    oedema = ramp(-place.distance(radius) - 0.15 * place.noise(10.0), -2.2, -1.6)
+    oedema *= ramp(volume, 0.20, 0.28) * ramp(-volume, -0.5, -0.4)
     out = volume * (1 - 0.38 * oedema * inside)
-    lump = ramp(-shape, -1.04, -0.94) * inside
-    hollow = ramp(-shape, -0.74, -0.60)
-    core = 0.15 + 0.02 * texture
-    ring = np.clip(wall + 0.04 * texture, 0.42, 0.95)
-    out = out * (1 - lump) + lump * (hollow * core + (1 - hollow) * ring)
+    lump = ramp(-shape, -1.05, -0.95) * inside
+    hollow = ramp(0.82 + 0.12 * place.noise(5.0) - shape, -0.06, 0.06)
+    core = 0.15 + 0.015 * place.noise(3.0)
+    out = out * (1 - lump) + lump * (hollow * core + (1 - hollow) * wall)
     return Marked(out.astype(np.float32), (shape < 1.0) & inside)
 
 

@@ -52,11 +52,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Series:
-    """`pixels` is int16 [slice, row, column], from below upwards; `mask` is true in the lesion."""
+    """`pixels` is int16 [slice, row, column], from below upwards."""
 
     protocol: Protocol
     pixels: Stored
-    mask: npt.NDArray[np.bool_]
 
 
 FULL_SCALE = 1800
@@ -67,14 +66,17 @@ def axial_series(lesion: Lesion | None, protocol: Protocol | None = None, seed: 
     """The head with `lesion` in it, or none, as `protocol` scans it."""
     protocol = protocol or Protocol()
     intensity, depth = _head()
-    mask = np.zeros(SHAPE, np.bool_)
     if lesion is not None:
-        marked = drawn(intensity, depth, lesion)
-        intensity, mask = marked.intensity, marked.mask
+        intensity = drawn(intensity, depth, lesion).intensity
     signal = _sliced(intensity * _coil_shading(), protocol)
-    truth = _sliced(mask.astype(np.float32), protocol) > 0.5
     noisy = _rician(signal, protocol.noise, np.random.default_rng(seed))
-    return Series(protocol, np.rint(noisy * FULL_SCALE).astype(np.int16), truth)
+    return Series(protocol, np.rint(noisy * FULL_SCALE).astype(np.int16))
+
+
+def axial_mask(lesion: Lesion, protocol: Protocol | None = None) -> npt.NDArray[np.bool_]:
+    """Where `lesion` is in the pixels of `axial_series`: true where it fills half of the voxel."""
+    mask = drawn(*_head(), lesion).mask
+    return _sliced(mask.astype(np.float32), protocol or Protocol()) > 0.5
 
 
 @lru_cache(maxsize=1)
