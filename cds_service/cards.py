@@ -23,13 +23,13 @@ from cds_service.wording import (
     counted,
     gfm,
     moment,
-    percent_band,
     plain,
     ranges,
     study_name,
     summary,
 )
 from fhir_mapping.study import StudyRef
+from fhir_mapping.wording import probability_band
 from inference.analysis import Outcome
 
 Card = dict[str, Any]
@@ -154,7 +154,7 @@ def _finding(
     if result is None or result.finding is None:
         return None
     label, name = plain(result.finding.display, 48), plain(study_name(study.ref))
-    band = percent_band(result.finding.probability)
+    band = probability_band(result.finding.probability)
     text = f"AI suggests possible {label} ({band}) on {name}; not reviewed by a person"
     lines = [UNREVIEWED, *_results(found), _provenance(found)]
     if outdated:
@@ -297,12 +297,12 @@ def _result(result: ResultSummary) -> list[str]:
 def _said(result: ResultSummary) -> str:
     if result.finding is None:
         return "The model found none of the findings it looks for."
-    band = percent_band(result.finding.probability)
+    band = probability_band(result.finding.probability)
     return f"The model suggests possible **{gfm(result.finding.display, 80)}** ({band})."
 
 
 def _table(labels: Sequence[LabelSummary]) -> str:
-    rows = [f"| {gfm(la.display, 60)} | {percent_band(la.probability)} |" for la in labels[:20]]
+    rows = [f"| {gfm(la.display, 60)} | {probability_band(la.probability)} |" for la in labels[:20]]
     return "\n".join(["| Looked for | Probability |", "|---|---|", *rows]) if rows else ""
 
 

@@ -6,7 +6,6 @@ document or a model package says can become markup, a link or a second line.
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 
@@ -15,9 +14,6 @@ from fhir_mapping.text import plain as _one_line
 
 SUMMARY_UNITS = 139
 """CDS Hooks 2.0.1, Card: fewer than 140 characters, counted as a browser counts (UTF-16)."""
-
-BAND = 5
-"""Width of a probability band in percent."""
 
 FORBIDDEN = ("normal", "diagnosed", "diagnosis is", "confirmed", "healthy", "ruled out", "rule out")
 """Words that no text of ours says of a patient or an image."""
@@ -86,21 +82,6 @@ def summary(text: str) -> str:
 
 def _units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
-
-
-def percent_band(probability: float) -> str:
-    """A calibrated probability as the band of 5 percent it lies in: 0.873 is ``85–90 %``.
-
-    The lower end belongs to the band. At the ends it is ``under 5 %`` and ``over 95 %``: a model
-    never says 0 or 100. Four decimals would claim a precision that calibration does not have.
-    """
-    if not math.isfinite(probability):
-        return "not known"
-    # the small addition puts 0.85 (stored as 0.8499...) into the band that it opens
-    low = int(min(max(probability, 0.0), 1.0) * 100 / BAND + 1e-9) * BAND
-    if low < BAND:
-        return f"under {BAND} %"
-    return f"over {100 - BAND} %" if low >= 100 - BAND else f"{low}–{low + BAND} %"
 
 
 def study_name(study: StudyRef) -> str:

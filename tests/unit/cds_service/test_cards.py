@@ -17,8 +17,9 @@ from cds_service.cards import EXTENSION, CardSite, KnownStudy, study_card, unava
 from cds_service.queue.state import State
 from cds_service.settings import HookSettings
 from cds_service.summary import ReasonSummary
-from cds_service.wording import FORBIDDEN, percent_band, plain, ranges, study_name, summary
+from cds_service.wording import FORBIDDEN, plain, ranges, study_name, summary
 from fhir_mapping.text import plain as one_line
+from fhir_mapping.wording import probability_band
 from tests.doubles import ehr
 from tests.doubles.hooking import FixedLinks
 from tests.reference.cards.states import (
@@ -139,12 +140,12 @@ def test_findings_alone_are_shown_if_so_asked() -> None:
     ],
 )
 def test_a_probability_is_a_band_of_five_percent(probability: float, band: str) -> None:
-    assert percent_band(probability) == band
+    assert probability_band(probability) == band
 
 
 @given(st.floats(min_value=0, max_value=1))
 def test_a_band_holds_its_probability(probability: float) -> None:
-    words = percent_band(probability).removesuffix(" %").replace("–", " ").split()
+    words = probability_band(probability).removesuffix(" %").replace("–", " ").split()
     low, high = {"under": (0, 5), "over": (95, 100)}.get(
         words[0], (int(words[0]) if words[0].isdigit() else 0, int(words[-1]))
     )
