@@ -318,7 +318,8 @@ def _provenance(found: StudySummary) -> str:
     """When it was analysed, and how much of the study (decisions age with their data)."""
     if not found.analysed_ms:
         return ""
-    series = f" from {found.series_used} of {found.series} series" if found.series else ""
+    images = f"{found.images} images in " if found.images else ""
+    series = f", {images}{found.series_used} of {found.series} series" if found.series else ""
     return f"Analysed {moment(found.analysed_ms)}{series}."
 
 
