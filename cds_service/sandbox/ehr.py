@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
 
 from cds_service.sandbox.chart import chart_pages
 from cds_service.sandbox.demo_studies import DemoStudy
-from cds_service.sandbox.fhir_routes import fhir_routes, not_found_outcome
+from cds_service.sandbox.fhir_routes import fhir_routes, outcome
 from cds_service.sandbox.fhir_store import FhirStore
 from cds_service.sandbox.hook_client import HookClient, Site
 from cds_service.sandbox.token_endpoint import RegisteredClients, token_endpoint
@@ -92,8 +93,9 @@ def _add_guards(app: Flask) -> None:
             response.headers.setdefault(name, value)
         return response
 
-    @app.errorhandler(404)
-    def missing(_: object) -> Response:
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Response:
+        status = error.code or 500
         if request.path.startswith("/fhir"):
-            return not_found_outcome()
-        return Response("There is no such page.\n", 404, mimetype="text/plain")
+            return outcome(status)
+        return Response(f"{error.name}\n", status, mimetype="text/plain")

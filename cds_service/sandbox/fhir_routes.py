@@ -229,9 +229,10 @@ def _json(body: Mapping[str, Any], status: int = 200) -> Response:
     return answer
 
 
-def not_found_outcome() -> Response:
-    """For addresses that are no FHIR interaction at all."""
-    return _json(operation_outcome("not-found", "There is no such address."), 404)
+def outcome(status: int) -> Response:
+    """For requests that are no FHIR interaction at all: another address, method or size."""
+    code = {404: "not-found", 405: "not-supported", 413: "too-long"}.get(status, "invalid")
+    return _json(operation_outcome(code, "This is no interaction of this server."), status)
 
 
 def _capabilities(base_url: str) -> Resource:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from cds_service.sandbox.fhir_errors import FhirRefusal, NotSupported
 from cds_service.sandbox.fhir_store import Draft, FhirStore, Query, Written
@@ -28,6 +28,11 @@ class Entry:
         """``Type/id``"""
         return f"{self.resource.get('resourceType')}/{self.logical_id}"
 
+    @property
+    def condition_key(self) -> str:
+        """``Type?name=value&...``, the names in order."""
+        return f"{self.resource.get('resourceType')}?{urlencode(sorted(self.condition or ()))}"
+
 
 def transact(store: FhirStore, bundle: Mapping[str, Any]) -> tuple[Written, ...]:
     """Write every entry and give what became of each, in the order of the Bundle.
@@ -39,8 +44,10 @@ def transact(store: FhirStore, bundle: Mapping[str, Any]) -> tuple[Written, ...]
     """
     with store.change() as draft:
         placed = [_placed(draft, entry) for entry in entries_of(bundle)]
+        # the same condition twice would be one resource, though neither is there yet
+        conditions = [entry.condition_key for entry in placed if entry.condition is not None]
         references = [entry.reference for entry in placed]
-        if len(set(references)) != len(references):
+        if len({*references, *conditions}) != len(references) + len(conditions):
             raise FhirRefusal("Two entries of the transaction are the same resource.")
         targets = {entry.full_url: entry.reference for entry in placed if entry.full_url}
         return tuple(_apply(draft, entry, targets) for entry in placed)

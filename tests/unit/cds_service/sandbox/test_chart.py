@@ -1,0 +1,174 @@
+"""The charts: hostile cards stay text, waiting is bounded, setting aside is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from cds_service.sandbox.chart import MOST_REFRESHES
+from cds_service.sandbox.ehr import Ehr, create_ehr_app
+from cds_service.sandbox.hook_client import Site
+from cds_service.sandbox.seed import patient_key, seed
+from cds_service.security.keys import generate_signing_key
+from tests.doubles.cds_service import CdsServiceDouble
+from tests.unit.cds_service.sandbox.conftest import Folder
+
+CARD: dict[str, Any] = {
+    "uuid": "6f5bbd6e-8a3d-4a0e-9a49-6f0b7c5f6f00",
+    "summary": "AI suggests <b>something</b>",
+    "indicator": "warning",
+    "source": {"label": "scanhook"},
+    "detail": "**bold**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>alert(1)</script>\n\n"
+    "[x](javascript:alert(1)) ![y](https://elsewhere.test/z.png)",
+    "links": [
+        {"label": "Why", "url": "https://scanhook.test/e/1", "type": "absolute"},
+        {"label": "App", "url": "https://scanhook.test/app", "type": "smart"},
+        {"label": "Bad", "url": "javascript:alert(2)", "type": "absolute"},
+    ],
+    "overrideReasons": [{"code": "disagree", "system": "urn:r", "display": "I disagree"}],
+    "extension": {"org.scanhook.result": {"state": "final", "outcome": "finding"}},
+}
+WAITING = {
+    "summary": "running",
+    "indicator": "info",
+    "source": {"label": "s"},
+    "extension": {"org.scanhook.result": {"state": "inferring"}},
+}
+
+
+@pytest.fixture
+def service() -> Iterator[CdsServiceDouble]:
+    with CdsServiceDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def browser(
+    service: CdsServiceDouble, folder: Folder, tmp_path_factory: pytest.TempPathFactory
+) -> FlaskClient:
+    key = generate_signing_key(tmp_path_factory.mktemp("key") / "ehr.json")
+    site = Site("http://localhost", "http://localhost/fhir", "", service.base_url)
+    resources = seed(folder.catalogue, "http://archive.test/dicom-web")
+    return create_ehr_app(Ehr(site, key, resources, {})).test_client()
+
+
+@pytest.fixture
+def chart(folder: Folder) -> str:
+    return f"/patients/{patient_key(next(iter(folder.catalogue.studies.values())))}"
+
+
+def test_every_patient_is_listed_with_the_study(browser: FlaskClient) -> None:
+    page = browser.get("/").get_data(as_text=True)
+    assert page.count('<a href="/patients/') == 3
+    assert "Ada Demo Synthetic" in page
+
+
+def test_a_hostile_card_stays_text(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.answer = lambda _: {"cards": [CARD]}
+    page = browser.get(chart).get_data(as_text=True)
+    card = page.partition("<article")[2].partition("</article>")[0]
+    assert "AI suggests &lt;b&gt;something&lt;/b&gt;" in card
+    assert "<strong>bold</strong>" in card
+    assert "<td>1</td>" in card
+    assert "<script" not in card
+    assert "<img" not in card
+    assert 'href="javascript' not in card
+    assert 'href="https://scanhook.test/e/1"' in card
+    assert 'href="https://scanhook.test/app"' not in card
+
+
+def test_no_page_asks_anybody_else_for_anything(browser: FlaskClient, chart: str) -> None:
+    for path in ("/", chart):
+        answer = browser.get(path)
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        page = answer.get_data(as_text=True)
+        assert 'src="http' not in page
+        assert "style=" not in page
+    for name in ("chart.css", "chart.js", "icon.svg"):
+        assert browser.get(f"/chart/{name}").status_code == 200
+
+
+def test_a_running_analysis_is_asked_for_again_but_not_for_ever(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.answer = lambda _: {"cards": [WAITING]}
+    page = browser.get(chart).get_data(as_text=True)
+    assert '<meta http-equiv="refresh" content="2; url=?again=1">' in page
+    late = browser.get(f"{chart}?again={MOST_REFRESHES}").get_data(as_text=True)
+    assert "http-equiv" not in late
+    assert "Still no result" in late
+    service.answer = lambda _: {"cards": [CARD]}
+    assert "http-equiv" not in browser.get(chart).get_data(as_text=True)
+
+
+def test_a_card_that_was_set_aside_is_not_shown_again(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.answer = lambda _: {"cards": [CARD]}
+    form = {
+        "service": "imaging-ai-patient-view",
+        "card": CARD["uuid"],
+        "system": "urn:r",
+        "code": "disagree",
+        "display": "I disagree",
+    }
+    answer = browser.post(f"{chart}/feedback", data=form)
+    assert (answer.status_code, answer.location) == (303, chart)
+    assert service.feedback[0]["feedback"][0]["overrideReason"]["reason"]["code"] == "disagree"
+    page = browser.get(chart).get_data(as_text=True)
+    assert "<article" not in page
+    assert "Set aside (I disagree)" in page
+
+
+def test_an_order_shows_the_cards_of_order_select(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.answer = lambda _: {"cards": [CARD]}
+    page = browser.post(f"{chart}/order").get_data(as_text=True)
+    assert service.calls[-1]["hook"] == "order-select"
+    assert "<article" in page
+    assert 'value="imaging-ai-order-select"' in page
+
+
+def test_another_sites_page_cannot_press_a_button(browser: FlaskClient, chart: str) -> None:
+    other = browser.post(f"{chart}/order", headers={"Origin": "https://elsewhere.test"})
+    own = browser.post(f"{chart}/order", headers={"Origin": "http://localhost"})
+    assert (other.status_code, own.status_code) == (403, 200)
+
+
+def test_a_chart_works_without_the_service(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.answer = lambda _: ("", 503)
+    page = browser.get(chart)
+    assert page.status_code == 200
+    assert "answered 503" in page.get_data(as_text=True)
+
+
+def test_what_was_sent_can_be_read_without_its_token(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    page = browser.get(chart).get_data(as_text=True)
+    token = service.calls[0]["fhirAuthorization"]["access_token"]
+    assert service.calls[0]["hookInstance"] in page
+    assert token not in page
+
+
+def test_a_patient_who_is_not_there_is_a_404(browser: FlaskClient) -> None:
+    assert browser.get("/patients/nobody").status_code == 404
+    assert browser.get("/nothing").status_code == 404
+    assert browser.get("/fhir").get_json()["resourceType"] == "OperationOutcome"
+
+
+def test_the_key_set_is_public_and_holds_no_private_part(browser: FlaskClient) -> None:
+    answer = browser.get("/.well-known/jwks.json")
+    (key,) = answer.get_json()["keys"]
+    assert {"kty", "crv", "x", "y", "kid"} <= set(key)
+    assert "d" not in key
+    assert "max-age" in answer.headers["Cache-Control"]
