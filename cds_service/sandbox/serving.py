@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 from flask import Flask
-from waitress import create_server
+from waitress import create_server, wasyncore
 
 from cds_service.sandbox.archive import BASE_PATH, create_archive_app
 from cds_service.sandbox.catalogue import read_catalogue
@@ -24,6 +24,7 @@ from cds_service.security.keys import SigningKey, generate_signing_key, load_sig
 
 HOST = "127.0.0.1"
 THREADS = 8
+STOP_WITHIN_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,40 @@ class SandboxPlan:
     archive_token: str = ""
 
 
+class _Running:
+    """One application on one socket, answering in a thread of its own."""
+
+    def __init__(self, app: Flask, bound: socket.socket) -> None:
+        self._sockets: dict[int, Any] = {}
+        self._server = create_server(
+            app, map=self._sockets, sockets=[bound], threads=THREADS, ident="scanhook-sandbox"
+        )
+        self._stop = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        """Stop after the answers that are being made, and give the port back."""
+        self._stop.set()
+        self.thread.join()
+
+    def _run(self) -> None:
+        # waitress can only be closed by the thread that polls its sockets
+        while not self._stop.is_set():
+            wasyncore.loop(timeout=STOP_WITHIN_S, map=self._sockets, count=1)
+        self._server.task_dispatcher.shutdown()
+        wasyncore.close_all(self._sockets, ignore_all=True)
+
+
 class Sandbox:
     """Both servers, running. Leave the ``with`` block, or `close`, to end them."""
 
     def __init__(
-        self, ehr_url: str, archive_url: str, servers: Sequence[Any], demo: tuple[DemoStudy, ...]
+        self,
+        ehr_url: str,
+        archive_url: str,
+        servers: Sequence[_Running],
+        demo: tuple[DemoStudy, ...],
     ) -> None:
         self.ehr_url = ehr_url
         """The charts; the EHR's ``iss``."""
@@ -60,12 +90,6 @@ class Sandbox:
 
         self.demo = demo
         self._servers = servers
-        self._threads = [
-            threading.Thread(target=server.run, name=f"sandbox-{n}", daemon=True)
-            for n, server in enumerate(servers)
-        ]
-        for thread in self._threads:
-            thread.start()
 
     @property
     def fhir_url(self) -> str:
@@ -79,15 +103,13 @@ class Sandbox:
 
     def wait(self) -> None:
         """Until somebody closes the sandbox."""
-        for thread in self._threads:
-            thread.join()
+        for server in self._servers:
+            server.thread.join()
 
     def close(self) -> None:
         """Stop answering and give the ports back."""
         for server in self._servers:
             server.close()
-        for thread in self._threads:
-            thread.join(timeout=5)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -113,7 +135,7 @@ def serve(plan: SandboxPlan) -> Sandbox:
     clients = {plan.client_id: lambda: published_keys(f"{plan.cds_base}/.well-known/jwks.json")}
     ehr = create_ehr_app(Ehr(site, key, seed(catalogue, archive_url), clients, demo))
     archive = create_archive_app(catalogue, plan.archive_token)
-    servers = [_server(ehr, ehr_socket), _server(archive, archive_socket)]
+    servers = [_Running(ehr, ehr_socket), _Running(archive, archive_socket)]
     return Sandbox(ehr_url, archive_url, servers, demo)
 
 
@@ -144,7 +166,3 @@ def _bound(port: int) -> socket.socket:
 
 def _url(bound: socket.socket) -> str:
     return f"http://{HOST}:{bound.getsockname()[1]}"
-
-
-def _server(app: Flask, bound: socket.socket) -> Any:
-    return create_server(app, sockets=[bound], threads=THREADS, ident="scanhook-sandbox")

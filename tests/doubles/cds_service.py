@@ -35,7 +35,7 @@ class CdsServiceDouble:
         self.calls: list[Json] = []
         self.claims: list[Json] = []
         self.feedback: list[Json] = []
-        self._own_key = own_key
+        self.own_key = own_key
         self._server = make_server("127.0.0.1", 0, self._app(), threaded=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -98,6 +98,6 @@ class CdsServiceDouble:
 
         @app.get("/.well-known/jwks.json")
         def keys() -> Response:
-            return jsonify(public_jwks([self._own_key] if self._own_key else []))
+            return jsonify(public_jwks([self.own_key] if self.own_key else []))
 
         return app
