@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -13,11 +13,15 @@ from rich.progress import track
 from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
+from cds_service.cli.output import console
+from cds_service.folder import NotRead, StudyFiles, files_in, group_studies
 from inference.analysis import Analysis, ModelResult, Outcome
 from inference.errors import InferenceError
 from inference.limits import Limits
 from inference.pipeline import analyse
-from models.registry import load_registry
+from models.registry import Registry, load_registry
+
+T = TypeVar("T")
 
 WORDS = {
     Outcome.FINDING: "possible finding",
@@ -41,38 +45,67 @@ WORDS = {
     help="A further folder of model packages.",
 )
 def command(folder: Path, as_json: bool, png: Path | None, folders: tuple[Path, ...]) -> None:
-    """Analyse the DICOM files under FOLDER, which hold one study.
+    """Analyse the DICOM files under FOLDER, study by study.
 
-    Exit 0 if an answer was computed or it is known why there is none, 1 if the study cannot be
-    read, 3 if there is nothing to read.
+    Exit 0 if each study has an answer or it is known why there is none, 1 if a study cannot be
+    analysed, 3 if there is nothing to read.
     """
-    files = _files(folder)
-    if not files:
-        raise NotThere(f"there is no file under {folder}")
-    console = Console(stderr=True)
-    try:
-        analysis = analyse(_read(files, console), load_registry(folders), Limits())
-    except InferenceError as error:
-        click.echo(f"scanhook: {error.sentence} ({error.kind})", err=True)
-        raise SystemExit(EXIT_BAD_ANSWER) from None
-    if png is not None:
-        _write_pictures(analysis, png)
+    terminal, limits, registry = Console(stderr=True), Limits(), load_registry(folders)
+    files = files_in(folder)
+    studies, not_read = group_studies(_shown(files, "reading", terminal), limits)
+    if not studies:
+        raise NotThere(f"there is no DICOM study under {folder} ({len(files)} files looked at)")
+    answers = [_answer(study, registry, limits) for study in _shown(studies, "analysing", terminal)]
+    for number, answer in enumerate(answers, start=1):
+        if png is not None and isinstance(answer, Analysis):
+            _write_pictures(answer, png / f"study-{number}" if len(answers) > 1 else png)
     if as_json:
-        click.echo(json.dumps(as_values(analysis), indent=2))
+        click.echo(json.dumps(_report(answers, not_read), indent=2))
     else:
-        _print(analysis)
+        _print_all(answers, not_read)
+    if any(isinstance(answer, InferenceError) for answer in answers):
+        raise SystemExit(EXIT_BAD_ANSWER)
 
 
-def _files(folder: Path) -> Sequence[Path]:
-    if folder.is_file():
-        return [folder]
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+def _shown(items: Sequence[T], what: str, terminal: Console) -> Iterable[T]:
+    quiet = not terminal.is_terminal
+    return track(items, what, console=terminal, transient=True, disable=quiet)
 
 
-def _read(files: Sequence[Path], console: Console) -> Iterator[bytes]:
-    quiet = not console.is_terminal
-    for path in track(files, "reading", console=console, transient=True, disable=quiet):
-        yield path.read_bytes()
+def _answer(study: StudyFiles, registry: Registry, limits: Limits) -> Analysis | InferenceError:
+    try:
+        return analyse(study.instances(), registry, limits)
+    except InferenceError as error:
+        return error
+
+
+def _report(
+    answers: Sequence[Analysis | InferenceError], not_read: Sequence[NotRead]
+) -> dict[str, Any]:
+    return {
+        "studies": [
+            as_values(answer)
+            if isinstance(answer, Analysis)
+            else {"outcome": "failed", "kind": answer.kind, "sentence": answer.sentence}
+            for answer in answers
+        ],
+        "not_read": [
+            {"file": str(each.file), "kind": each.kind, "sentence": each.sentence}
+            for each in not_read
+        ],
+    }
+
+
+def _print_all(answers: Sequence[Analysis | InferenceError], not_read: Sequence[NotRead]) -> None:
+    for number, answer in enumerate(answers, start=1):
+        if len(answers) > 1:
+            click.echo(click.style(f"\nStudy {number} of {len(answers)}", bold=True))
+        if isinstance(answer, Analysis):
+            _print(answer)
+        else:
+            click.echo(f"failed: {answer.sentence} ({answer.kind})")
+    for each in not_read:
+        click.echo(f"not read: {each.file}: {each.sentence}", err=True)
 
 
 def as_values(analysis: Analysis) -> dict[str, Any]:
@@ -138,6 +171,8 @@ def _result_values(result: ModelResult) -> dict[str, Any]:
 
 
 def _write_pictures(analysis: Analysis, folder: Path) -> None:
+    if not analysis.results:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for number, result in enumerate(analysis.results, start=1):
         if result.explanation is None:
@@ -149,16 +184,16 @@ def _write_pictures(analysis: Analysis, folder: Path) -> None:
 
 
 def _print(analysis: Analysis) -> None:
-    console = Console()
-    console.print(_series_table(analysis))
+    out = console()
+    out.print(_series_table(analysis))
     for result in analysis.results:
-        console.print(_result_table(result))
+        out.print(_result_table(result))
         for gate in result.reasons:
-            console.print(f"  not stated: {gate.sentence}", highlight=False)
+            out.print(f"  not stated: {gate.sentence}", highlight=False)
     for use in analysis.models_not_run:
         for reason in use.reasons:
-            console.print(f"  {use.model_id} was not run: {reason.sentence}", highlight=False)
-    console.print(f"Outcome: [bold]{WORDS[analysis.outcome]}[/]. AI, not reviewed.")
+            out.print(f"  {use.model_id} was not run: {reason.sentence}", highlight=False)
+    out.print(f"Outcome: [bold]{WORDS[analysis.outcome]}[/]. AI, not reviewed.")
 
 
 def _series_table(analysis: Analysis) -> Table:

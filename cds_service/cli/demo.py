@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER
+from cds_service.cli.output import console
 from cds_service.cli.serve import stop
 from cds_service.demo import Demo, running
 from cds_service.sandbox import Walk, WalkRow, walk
@@ -44,11 +45,11 @@ def command(
     if as_json and not once:
         raise click.UsageError("--json goes with --once")
     since = time.monotonic()
-    console = Console(stderr=True)
+    terminal = Console(stderr=True)
     signal.signal(signal.SIGTERM, stop)
     walked: Walk | None = None
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
-        with console.status("starting", spinner="dots") as status:
+        with terminal.status("starting", spinner="dots") as status:
             tell = lambda part: status.update(f"starting {part}")  # noqa: E731  one use
             demo = stack.enter_context(running(studies, state, tell))
         started_s = time.monotonic() - since
@@ -75,12 +76,12 @@ def _report(walked: Walk, started_s: float, as_json: bool) -> None:
         values = {"started_s": round(started_s, 2), "as_expected": walked.all_as_expected}
         click.echo(json.dumps({**values, "studies": [_values(r) for r in walked.rows]}, indent=2))
         return
-    console = Console()
-    console.print(_table(walked))
+    out = console()
+    out.print(_table(walked))
     for row in walked.rows:
         for label, url in row.links.items():
-            console.print(f"{row.study}: {label}: {url}", highlight=False, soft_wrap=True)
-    console.print(f"started in {started_s:.1f} s; AI, not reviewed, not for diagnosis")
+            out.print(f"{row.study}: {label}: {url}", highlight=False, soft_wrap=True)
+    out.print(f"started in {started_s:.1f} s; AI, not reviewed, not for diagnosis")
 
 
 def _values(row: WalkRow) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cds_service import settings
 from cds_service.bootstrap import Site
 from cds_service.cli import NotThere
+from cds_service.cli.output import console
 from cds_service.queue import JobRow, dead_letters, jobs
 
 
@@ -31,7 +31,7 @@ def command(context: click.Context, failed: bool, as_json: bool, limit: int) -> 
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
     else:
-        Console().print(_table(rows))
+        console().print(_table(rows))
 
 
 @command.command("requeue")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
+from cds_service.cli.output import console
 from inference.pipeline import check_package
 from models.registry import ModelPackage, Registry, load_registry
 
@@ -43,7 +43,7 @@ def list_models(registry: Registry) -> None:
             ", ".join(package.precisions),
             ", ".join(manifest.applies_to.modalities),
         )
-    Console().print(table)
+    console().print(table)
 
 
 @command.command("show")
@@ -52,7 +52,7 @@ def list_models(registry: Registry) -> None:
 def show(registry: Registry, model_id: str) -> None:
     """The model card: what it is for, its figures, its limits."""
     card = _package(registry, model_id).folder / "CARD.md"
-    Console().print(Markdown(card.read_text(encoding="utf-8")))
+    console().print(Markdown(card.read_text(encoding="utf-8")))
 
 
 @command.command("check")

@@ -203,7 +203,7 @@ def test_a_worker_that_comes_back_takes_up_what_it_was_doing_at_once(
     process = worker(policy={"lease_s": 600})
     record = submit(dispatcher, "a", do="hang", until_attempt=2)
     eventually(lambda: connection.llen("test:started") == 1, 20, process.text)
-    assert list((process.folder / "work" / "worker-0").iterdir())
+    eventually(lambda: list((process.folder / "work" / "worker-0").iterdir()), 5)
     process.kill()
     again = worker(policy={"lease_s": 600})
     eventually(lambda: state_of(dispatcher, record).ended, 15, again.text)

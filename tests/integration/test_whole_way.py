@@ -18,7 +18,7 @@ from tests.peers.redis import Redis
 from tests.peers.sekmet import Sekmet
 from tests.peers.site import CLIENT_ID, Site, said
 from tests.peers.valkey import Valkey
-from tests.reference.dicom_factory import PATIENT_ID, axial_series, encoded
+from tests.reference.dicom_factory import PATIENT_ID, axial_series, encoded, head, uid
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -81,18 +81,23 @@ def site(
         site.stop()
 
 
-@pytest.fixture(scope="module")
-def head_series(orthanc: Orthanc) -> tuple[str, int]:
-    """(study UID, instances) of a drawn head series in the archive."""
-    series = axial_series()
+def a_head(orthanc: Orthanc, name: str) -> tuple[str, int]:
+    """(study UID, instances) of a drawn head series that the archive now holds."""
+    series = axial_series(
+        pixels=lambda n: head(256, 256, seed=n),
+        StudyInstanceUID=uid(name),
+        SeriesInstanceUID=uid(name, "series"),
+    )
+    for index, each in enumerate(series):
+        each.SOPInstanceUID = uid(name, index)
     orthanc.stow(encoded(each) for each in series)
-    return str(series[0].StudyInstanceUID), len(series)
+    return uid(name), len(series)
 
 
 def test_a_chart_that_is_opened_ends_in_a_card_with_its_evidence(
-    site: Site, sekmet: Sekmet, head_series: tuple[str, int]
+    site: Site, sekmet: Sekmet, orthanc: Orthanc
 ) -> None:
-    study_uid, instances = head_series
+    study_uid, instances = a_head(orthanc, "p1")
     prefetch = chart("p1", study_uid, instances, PATIENT_ID)
     put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
     first = site.cards("p1", prefetch)
@@ -115,25 +120,23 @@ def test_a_chart_that_is_opened_ends_in_a_card_with_its_evidence(
 
 
 def test_the_same_chart_opened_again_writes_nothing_twice(
-    site: Site, sekmet: Sekmet, head_series: tuple[str, int]
+    site: Site, sekmet: Sekmet, orthanc: Orthanc
 ) -> None:
-    study_uid, instances = head_series
+    study_uid, instances = a_head(orthanc, "p2")
     prefetch = chart("p2", study_uid, instances, PATIENT_ID)
     put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
     site.ended("p2", prefetch)
     for _ in range(20):
         site.cards("p2", prefetch)
-    assert len(found(sekmet, "DiagnosticReport")) == 1
+    assert len(found(sekmet, "DiagnosticReport", patient="p2")) == 1
+    assert len(found(sekmet, "Observation", patient="p2")) == 1
 
 
 def test_the_images_of_another_patient_are_refused_and_nothing_is_written(
     site: Site, sekmet: Sekmet, orthanc: Orthanc
 ) -> None:
-    series = axial_series(StudyInstanceUID="2.25.71", SeriesInstanceUID="2.25.72")
-    for index, each in enumerate(series):
-        each.SOPInstanceUID = f"2.25.73.{index}"
-    orthanc.stow(encoded(each) for each in series)
-    prefetch = chart("p3", "2.25.71", len(series), "SOMEBODY-ELSE")
+    study_uid, instances = a_head(orthanc, "p3")
+    prefetch = chart("p3", study_uid, instances, "SOMEBODY-ELSE")
     put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
     (card,) = site.ended("p3", prefetch)
     assert said(card)["state"] == "failed"
@@ -149,9 +152,9 @@ def test_a_study_that_the_archive_does_not_have_ends_as_failed(site: Site, sekme
 
 
 def test_without_prefetch_the_chart_is_read_from_the_fhir_server(
-    site: Site, sekmet: Sekmet, head_series: tuple[str, int]
+    site: Site, sekmet: Sekmet, orthanc: Orthanc
 ) -> None:
-    study_uid, instances = head_series
+    study_uid, instances = a_head(orthanc, "p5")
     prefetch = chart("p5", study_uid, instances, PATIENT_ID)
     put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
     (card,) = site.ended("p5")
@@ -208,7 +211,6 @@ def test_the_worker_proves_who_it_is_to_the_fhir_server(
     redis_factory: Callable[..., Redis],
     orthanc: Orthanc,
     sekmet_factory: Callable[..., Sekmet],
-    head_series: tuple[str, int],
     tmp_path: Path,
 ) -> None:
     """SMART Backend Services with ES384, and Debian's Redis as the queue."""
@@ -230,7 +232,7 @@ def test_the_worker_proves_who_it_is_to_the_fhir_server(
         "scopes": "system/*.cruds",
     }
     sekmet = sekmet_factory(clients=[client], port=port)
-    study_uid, instances = head_series
+    study_uid, instances = a_head(orthanc, "p7")
     prefetch = chart("p7", study_uid, instances, PATIENT_ID)
     try:
         site.start()

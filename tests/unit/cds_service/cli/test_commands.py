@@ -1,0 +1,117 @@
+"""The command line: what it prints, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cds_service.cli import group, main
+from tests.reference.dicom_factory import axial_series, encoded, head
+
+
+@pytest.fixture
+def run() -> CliRunner:
+    return CliRunner()
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    for index, each in enumerate(axial_series(pixels=lambda n: head(256, 256, seed=n))):
+        (tmp_path / f"{index}.dcm").write_bytes(encoded(each))
+    return tmp_path
+
+
+def test_every_command_explains_itself(run: CliRunner) -> None:
+    listed = run.invoke(group, ["--help"])
+    assert listed.exit_code == 0
+    for name in (
+        "analyse",
+        "demo",
+        "doctor",
+        "jobs",
+        "keys",
+        "models",
+        "sandbox",
+        "serve",
+        "worker",
+    ):
+        assert name in listed.output
+        assert run.invoke(group, [name, "--help"]).exit_code == 0, name
+
+
+def test_analysing_a_folder_prints_a_table(run: CliRunner, series: Path) -> None:
+    answer = run.invoke(group, ["analyse", str(series)])
+    assert answer.exit_code == 0, answer.output
+    assert "AI, not reviewed" in answer.output
+
+
+def test_analysing_a_folder_gives_json_and_pictures(run: CliRunner, series: Path) -> None:
+    pictures = series / "pictures"
+    answer = run.invoke(group, ["analyse", str(series), "--json", "--png", str(pictures)])
+    (study,) = json.loads(answer.stdout)["studies"]
+    assert study["results"][0]["model"] == "brain-mri-tumour"
+    assert sum(study["results"][0]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    drawn = study["results"][0]["explanation"] is not None
+    assert len(list(pictures.glob("*.png"))) == (3 if drawn else 0)
+
+
+def test_the_patient_is_not_in_the_answer(run: CliRunner, series: Path) -> None:
+    answer = run.invoke(group, ["analyse", str(series), "--json"])
+    assert "PLANTED" not in answer.output
+
+
+def test_a_folder_without_dicom_is_named(run: CliRunner, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    answer = run.invoke(group, ["analyse", str(tmp_path)])
+    assert answer.exit_code == 3
+    assert "no DICOM study" in answer.output
+
+
+def test_a_study_that_cannot_be_analysed_ends_with_1(run: CliRunner, series: Path) -> None:
+    (series / "again.dcm").write_bytes((series / "0.dcm").read_bytes())
+    answer = run.invoke(group, ["analyse", str(series), "--json"])
+    assert answer.exit_code == 1
+    assert json.loads(answer.stdout)["studies"][0]["outcome"] == "failed"
+
+
+def test_models_are_listed_shown_and_checked(run: CliRunner) -> None:
+    assert "brain-mri-tumour" in run.invoke(group, ["models", "list"]).output
+    shown = run.invoke(group, ["models", "show", "brain-mri-tumour"])
+    assert "Not a medical device" in shown.output
+    checked = run.invoke(group, ["models", "check"])
+    assert checked.exit_code == 0, checked.output
+    assert ": ok" in checked.output
+    missing = run.invoke(group, ["models", "show", "nothing"])
+    assert (missing.exit_code, "there are: brain-mri-tumour" in missing.output) == (3, True)
+
+
+def test_keys_are_made_once_and_only_their_public_half_is_shown(
+    run: CliRunner, tmp_path: Path
+) -> None:
+    path = tmp_path / "key.json"
+    assert run.invoke(group, ["keys", "new", str(path)]).exit_code == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.read_bytes()
+    assert run.invoke(group, ["keys", "new", str(path)]).exit_code == 2
+    assert path.read_bytes() == before
+    (key,) = json.loads(run.invoke(group, ["keys", "jwks", str(path)]).stdout)["keys"]
+    assert key["kty"] == "EC"
+    assert "d" not in key
+    secrets = {run.invoke(group, ["keys", "new-secret"]).stdout for _ in range(3)}
+    assert len(secrets) == 3
+    assert min(len(secret) for secret in secrets) > 32
+
+
+def test_settings_that_are_unfit_end_with_3_and_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["scanhook", "serve"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 3
+    said = capsys.readouterr().err
+    assert "site_secrets is empty" in said
+    assert "Traceback" not in said

@@ -1,0 +1,40 @@
+"""Files of a folder become studies, and what is none is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cds_service.folder import files_in, group_studies
+from inference.limits import Limits
+from tests.reference.dicom_factory import axial_series, encoded, uid
+
+
+def write_study(folder: Path, name: str) -> str:
+    folder.mkdir(parents=True)
+    for index, each in enumerate(axial_series(StudyInstanceUID=uid(name))):
+        (folder / f"{index}.dcm").write_bytes(encoded(each))
+    return uid(name)
+
+
+def test_files_are_grouped_by_study_wherever_they_lie(tmp_path: Path) -> None:
+    one = write_study(tmp_path / "a" / "deep", "one")
+    two = write_study(tmp_path / "b", "two")
+    studies, not_read = group_studies(files_in(tmp_path), Limits())
+    assert [study.study_uid for study in studies] == [one, two]
+    assert [len(list(study.instances())) for study in studies] == [6, 6]
+    assert not_read == ()
+
+
+def test_what_is_no_dicom_is_named_and_costs_nothing_else(tmp_path: Path) -> None:
+    write_study(tmp_path / "a", "one")
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "DICOMDIR").write_bytes(b"a list, not an image")
+    studies, not_read = group_studies(files_in(tmp_path), Limits())
+    assert len(studies) == 1
+    assert [(each.file.name, each.kind) for each in not_read] == [("notes.txt", "unreadable")]
+
+
+def test_a_file_may_stand_for_a_folder(tmp_path: Path) -> None:
+    write_study(tmp_path / "a", "one")
+    studies, _ = group_studies(files_in(tmp_path / "a" / "0.dcm"), Limits())
+    assert len(studies[0].files) == 1
