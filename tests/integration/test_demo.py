@@ -1,0 +1,119 @@
+"""``scanhook demo`` as a stranger runs it: one command, every chart, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+COMMAND = [sys.executable, "-m", "cds_service.cli", "demo"]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the demo studies are drawn once for all tests."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> dict[str, str]:
+    """An environment whose temporary folder is ours, to see what stays in it."""
+    return {"PATH": os.defpath, "TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+
+
+def ours(marker: str) -> list[str]:
+    """Command lines of living processes that name `marker`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if marker in line:
+            found.append(line)
+    return found
+
+
+def test_every_study_of_the_demo_ends_as_it_should(kept: Path, temporary: dict[str, str]) -> None:
+    ran = subprocess.run(
+        [*COMMAND, "--once", "--json", "--state", str(kept)],
+        capture_output=True,
+        text=True,
+        env=temporary,
+        timeout=240,
+    )
+    answer = json.loads(ran.stdout)
+    unexpected = [row for row in answer["studies"] if not row["as_expected"]]
+    assert unexpected == []
+    assert ran.returncode == 0, ran.stderr
+    outcomes = {row["outcome"] for row in answer["studies"]}
+    assert {"finding", "not-analysed"} <= outcomes
+    finding = next(row for row in answer["studies"] if row["outcome"] == "finding")
+    assert finding["reports"] == 1
+    assert any("/e/" in url for url in finding["links"].values())
+    assert ours(str(kept)) == []
+
+
+def test_ctrl_c_leaves_nothing_running_and_no_half_written_file(
+    kept: Path, temporary: dict[str, str]
+) -> None:
+    state = kept.parent / "interrupted"
+    process = subprocess.Popen(
+        [*COMMAND, "--state", str(state)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=temporary,
+    )
+    url = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+            url = found.group()
+            break
+    chart = requests.get(url, timeout=10)
+    assert "Patients" in chart.text
+    patient = re.search(r'href="(/patients/[^"]+)"', chart.text)
+    assert patient is not None
+    requests.get(url.rstrip("/") + patient.group(1), timeout=20)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    until = time.monotonic() + 5
+    while ours(str(state)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert ours(str(state)) == []
+    left = [path for path in state.rglob("*") if path.name.endswith((".new", ".part", ".tmp"))]
+    assert left == []
+    assert list((state / "state" / "work").glob("*/*")) == []
+    assert list(Path(temporary["TMPDIR"]).glob("scanhook-*")) == []
+
+
+def test_the_queue_of_the_demo_is_for_this_user_alone(
+    kept: Path, temporary: dict[str, str]
+) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--state", str(kept)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=temporary,
+    )
+    assert process.stdout is not None
+    try:
+        next(line for line in process.stdout if "http://" in line)
+        (socket,) = Path(temporary["TMPDIR"]).glob("scanhook-*/queue.sock")
+        assert socket.stat().st_mode & 0o777 == 0o700
+        assert (kept / "scanhook.toml").stat().st_mode & 0o777 == 0o600
+        (log,) = [path for path in (kept / "queue").rglob("*.aof") if path.stat().st_size]
+        assert log.is_file()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
