@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +44,32 @@ def window_to_uint8(pixels: PixelArray, low: float, high: float) -> npt.NDArray[
     plane = _real_plane(pixels)
     bottom, top = _percentiles(plane, low, high)
     scale = np.float32(255.0 / (top - bottom))
-    with np.errstate(over="ignore"):  # a float64 outlier may become infinite: it is clipped
-        # float32: half the memory traffic of float64, and 24 bits hold any stored value
-        spread = np.multiply(np.subtract(plane, bottom, dtype=np.float32), scale)
-    np.clip(spread, 0, 255, out=spread)
+    if _is_short(plane):
+        spread = np.multiply(_above(plane, bottom, top), scale, dtype=np.float32)
+    else:
+        with np.errstate(over="ignore"):  # a float64 outlier may become infinite: it is clipped
+            # float32: half the memory traffic of float64, and 24 bits hold any stored value
+            spread = np.subtract(plane, bottom, dtype=np.float32)
+            spread *= scale
+        np.clip(spread, 0, 255, out=spread)
     spread += np.float32(0.5)
     return np.asarray(spread, np.uint8)
+
+
+def _is_short(values: npt.NDArray[np.generic]) -> bool:
+    return values.dtype.kind in "iu" and values.itemsize <= 2
+
+
+def _above(
+    plane: npt.NDArray[np.generic], bottom: float, top: float
+) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """How far each value of at most 16 bits lies above `bottom`, from 0 to top - bottom.
+
+    Clipped as integers, which is exact and a third of the time of doing it as float32.
+    """
+    ends = np.array((bottom, top), plane.dtype)
+    above = np.clip(plane, ends[0], ends[1]) - ends[0]
+    return np.asarray(above).view(f"u{plane.itemsize}")  # a signed difference may have wrapped
 
 
 def _real_plane(pixels: PixelArray) -> npt.NDArray[np.generic]:
@@ -92,7 +113,8 @@ def _order_statistics(
 ) -> tuple[float, float]:
     first = round((values.size - 1) * low / 100)
     last = round((values.size - 1) * high / 100)
-    ordered = np.partition(values, (first, last))
+    # radix sort up to 16 bits, else vectorised: a quarter of the time of np.partition
+    ordered = np.sort(values, kind="stable" if _is_short(values) else None)
     return float(ordered[first]), float(ordered[last])
 
 

@@ -89,6 +89,23 @@ def test_a_picture_that_fits_is_the_antialiased_resize_of_pillow() -> None:
     assert np.array_equal(np.rint(prepare(plane, SPEC)[0, 0] * 255), np.asarray(resized))
 
 
+@pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("percentiles", [(0.5, 99.5), (0, 100), (30, 60)])
+def test_a_window_is_the_scaled_and_clipped_value_rounded_half_up(
+    dtype: type, percentiles: tuple[float, float]
+) -> None:
+    """In float32, whatever the dtype: models were trained on this definition, bit for bit."""
+    info = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.iinfo(np.int16)
+    ends = max(info.min, -(2**23)), min(info.max, 2**23)
+    plane = np.random.default_rng(7).integers(*ends, (90, 70), endpoint=True).astype(dtype)
+    plane[0, :2] = ends  # the difference of the two does not fit a signed dtype
+    ordered = np.sort(plane, axis=None).astype(np.float64)
+    low, high = (ordered[round((plane.size - 1) * share / 100)] for share in percentiles)
+    scaled = (plane.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    exact = np.floor(np.clip(scaled, 0, 255) + np.float32(0.5))
+    assert np.array_equal(window_to_uint8(plane, *percentiles), exact)
+
+
 def test_a_mask_with_hardly_any_foreground_is_not_taken_for_constant() -> None:
     plane = np.zeros((512, 512), np.uint8)
     plane[201, 203] = 1
