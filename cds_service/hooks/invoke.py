@@ -24,7 +24,7 @@ from cds_service.settings import HookSettings, TenantSettings
 from cds_service.summary import ReasonSummary, StudySummary
 from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.errors import MappingError
-from fhir_mapping.study import content_key
+from fhir_mapping.study import StudyRef, content_key
 from inference.analysis import Outcome
 
 _log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class HookDesk:
 class _Seen:
     found: FoundStudy
     key: str
+    content: str
     record: StudyRecord | None
 
 
@@ -115,7 +116,7 @@ def _ordered(
     records = desk.records.get_many(keys)
     seen, refused = [], False
     for study, key, record in zip(found, keys, records, strict=True):
-        known = _Seen(study, key, record)
+        known = _Seen(study, key, content_of(study.ref, tenant, desk), record)
         if not (refused or _is_current(known, service, desk)):
             try:
                 known = replace(known, record=_order(known, chart, service, tenant, desk))
@@ -136,13 +137,18 @@ def _is_current(seen: _Seen, service: CdsService, desk: HookDesk) -> bool:
     if record is None or record.models != desk.models().version:
         return False
     # an order from the archive's own notice knows no content of the EHR's ("as it is")
-    if record.content_key not in ("", content_key(seen.found.ref)):
+    if record.content_key not in ("", seen.content):
         return False
     if record.state is State.FAILED:
         age_s = desk.site.clock_s() - record.updated_ms / 1000
         return age_s < desk.retry_failed_after_s
     waits = record.state is State.RECEIVED
     return not (waits and Priority(service.priority).before(record.priority))
+
+
+def content_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
+    """Names the study's content to the queue; keyed, or Redis would answer guesses at a UID."""
+    return desk.study_key(tenant.name, content_key(ref))
 
 
 def _order(
@@ -152,7 +158,7 @@ def _order(
     return desk.orders.submit(
         order_of(ref, tenant.name),
         seen.key,
-        content_key(ref),
+        seen.content,
         desk.models().version,
         service.priority,
     )

@@ -21,9 +21,10 @@ from cds_service.cards import EXTENSION, OVERRIDE_REASONS, override_reasons
 from cds_service.clients.errors import TimedOut
 from cds_service.hooks.authorization import parse_scopes
 from cds_service.hooks.discovery import SERVICES
+from cds_service.hooks.invoke import content_of
 from cds_service.queue.errors import QueueFull, QueueUnavailable
 from cds_service.queue.state import State, StudyRecord
-from fhir_mapping.study import content_key, patient_ref, study_ref
+from fhir_mapping.study import patient_ref, study_ref
 from tests.doubles import ehr
 from tests.doubles.hooking import (
     MODELS,
@@ -59,7 +60,7 @@ def known(at: Site, state: State = State.FINAL, study: Any = None, **changes: An
     archives = at.deps.desk.archives(at.settings.tenants[0])
     ref = study_ref(study, patient=patient_ref("p1"), archives=archives, fhir_base=ehr.FHIR_BASE)
     values = {
-        "content_key": content_key(ref),
+        "content_key": content_of(ref, at.settings.tenants[0], at.deps.desk),
         "models": MODELS.version,
         "summary": FINDING.to_json() if state is State.FINAL else {},
         "explanation_id": "ab" * 32,

@@ -8,9 +8,10 @@ import pytest
 
 from cds_service.cards import EXTENSION
 from cds_service.clients.policy import HttpPolicy
+from cds_service.hooks.invoke import content_of
 from cds_service.queue.errors import QueueUnavailable
 from cds_service.queue.state import State, StudyRecord
-from fhir_mapping.study import content_key, patient_ref, study_ref
+from fhir_mapping.study import patient_ref, study_ref
 from tests.doubles import ehr
 from tests.doubles.hooking import (
     MODELS,
@@ -160,7 +161,7 @@ def test_a_summary_of_another_version_is_no_result_and_no_crash() -> None:
     at.queue.records[key] = StudyRecord(
         key,
         state=State.FINAL,
-        content_key=content_key(ref),
+        content_key=content_of(ref, at.settings.tenants[0], at.deps.desk),
         models=MODELS.version,
         summary={"outcome": "finding", "something": "new"},
     )
