@@ -7,6 +7,7 @@ numbers. No name, identifier, UID or date of the patient's has a field to stand 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
@@ -22,6 +23,12 @@ from inference.analysis import (
     Reason,
 )
 from models.manifest import Manifest
+
+_MODALITY = re.compile(
+    r"[A-Z][A-Z0-9]{1,2}|ASMT|BDUS|IVOCT|IVUS|OPTBSV|OPTENF|PLAN|RESP|STAIN|TEXTUREMAP"
+    r"|(?:CT|XA)PROTOCOL|RT(?:DOSE|IMAGE|INTENT|PLAN|RAD|RECORD|SEGANN|STRUCT)"
+)
+"""Defined terms of Modality (PS3.3 C.7.3.1.1.1); the short ones are too short to name anybody."""
 
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -195,7 +202,7 @@ def page_of(
         series=tuple(
             PageSeries(
                 number=series.series_number,
-                modality=series.modality,
+                modality=_modality(series.modality),
                 used=series.used,
                 instances=series.instances,
                 reasons=_reasons(series.reasons),
@@ -230,7 +237,7 @@ def _result(analysis: Analysis, result: ModelResult, notes: ModelNotes | None) -
         precision=result.precision,
         precision_reason=result.precision_reason,
         series_number=series.series_number if series else None,
-        modality=series.modality if series else None,
+        modality=_modality(series.modality) if series else None,
         outcome=result.outcome,
         finding=_label(result.finding) if result.finding else None,
         labels=tuple(_label(label) for label in result.probabilities),
@@ -248,6 +255,11 @@ def _result(analysis: Analysis, result: ModelResult, notes: ModelNotes | None) -
         picture=_picture(result.explanation) if result.explanation else None,
         notes=notes,
     )
+
+
+def _modality(stated: str | None) -> str | None:
+    """The code, if it is one of DICOM's: what else stands there may be anybody's name."""
+    return stated if stated and _MODALITY.fullmatch(stated) else None
 
 
 def _label(label: LabelProbability) -> PageLabel:
