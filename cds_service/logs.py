@@ -113,4 +113,4 @@ def where(error: BaseException) -> str:
     """The way of an error through our own code, ``module:line`` innermost last; no values."""
     frames = traceback.walk_tb(error.__traceback__)
     places = [(frame.f_globals.get("__name__", "?"), line) for frame, line in frames]
-    return " ".join(f"{name}:{line}" for name, line in places if _is_ours(name))[-400:]
+    return " ".join(f"{name}:{line}" for name, line in places if _is_ours(name))[-300:]
