@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,10 @@ def demo_studies(folder: Path) -> tuple[DemoStudy, ...]:
     A study that is there already is left alone: a folder appears with all its files, or not.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return (*(_head(folder, head) for head in HEADS), *_without_model(folder))
+    # drawing is numpy's work, which lets go of the GIL
+    with ThreadPoolExecutor(2) as pool:
+        heads = tuple(pool.map(lambda head: _head(folder, head), HEADS))
+    return (*heads, *_without_model(folder))
 
 
 def head_instances(key: str, series: Series, patient: _Head | None = None) -> Iterator[FileDataset]:

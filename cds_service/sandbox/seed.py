@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from pydicom import Dataset
@@ -198,8 +199,11 @@ def _text(header: Dataset, name: str) -> str:
 
 def _date(text: str) -> str | None:
     """A DICOM date (DA) as a FHIR date, if it is one."""
-    found = re.fullmatch(r"((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", text)
-    return "-".join(found.groups()) if found else None
+    found = re.fullmatch(r"([0-9]{4})([0-9]{2})([0-9]{2})", text)
+    try:
+        return date(*map(int, found.groups())).isoformat() if found else None
+    except ValueError:  # the 30th of February
+        return None
 
 
 def _moment(date_text: str, time_text: str) -> str | None:

@@ -54,6 +54,7 @@ def _card(state: str, outcome: str, label: str | None) -> dict[str, Any]:
         "indicator": "info",
         "source": {"label": "double"},
         "links": [{"label": "Why", "url": "https://scanhook.test/e", "type": "absolute"}],
+        "overrideReasons": [{"system": "urn:r", "code": "disagree", "display": "I disagree"}],
         "extension": {"org.scanhook.result": said},
     }
 
@@ -232,3 +233,53 @@ def test_ones_own_studies_become_patients_and_keep_the_ehrs_key(
     assert all("expected" not in study for study in studies)
     with serve(plan) as second:
         assert requests.get(second.jwks_url, timeout=5).json() == keys
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
+def test_a_chart_in_a_browser_waits_orders_and_sets_aside(
+    sandbox: Sandbox, service: CdsServiceDouble, chromium: Any, script: bool
+) -> None:
+    service.answer = Analysing()
+    context = chromium.new_context(
+        viewport={"width": 320, "height": 700}, java_script_enabled=script
+    )
+    page, problems = context.new_page(), []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("request", lambda sent: problems.append(sent.url) if _strange(sent, sandbox) else None)
+    page.goto(sandbox.ehr_url)
+    page.get_by_role("link", name="Ben Demo Synthetic").click()
+    page.get_by_role("heading", name="received finding").wait_for(timeout=10_000)
+    page.get_by_role("heading", name="final finding").wait_for(timeout=20_000)
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    page.get_by_role("button", name="Order MR head").click()
+    assert service.calls[-1]["hook"] == "order-select"
+    page.get_by_role("link", name="Back to the chart").click()
+    page.get_by_text("Set aside").click()
+    page.get_by_role("button", name="I disagree").click()
+    page.get_by_text("Set aside (I disagree)").wait_for(timeout=10_000)
+    assert service.feedback[0]["feedback"][0]["card"] == "card-final"
+    assert problems == []
+    context.close()
+
+
+def _strange(sent: Any, sandbox: Sandbox) -> bool:
+    return not sent.url.startswith(sandbox.ehr_url)
