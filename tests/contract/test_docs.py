@@ -32,7 +32,6 @@ from models.manifest import parse_manifest
 from tests.reference.dicom_factory import axial_series, encoded, head, instance, transcoded
 
 ROOT = Path(__file__).parents[2]
-MADE = ROOT / "docs" / "settings.md"
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -382,6 +381,28 @@ def test_the_addresses_of_services_and_the_prefetch_are_stated() -> None:
         assert f"/cds-services/{service}`" in text
     for key, template in prefetch_templates(5).items():
         assert f"| `{key}` | `{template}` |" in text
+
+
+ROUTES = sorted(
+    route
+    for name in ("hooks/routes.py", "viewer/routes.py", "health.py", "metrics.py", "web.py")
+    for route in re.findall(r'"(/[^"\s]*)"', (ROOT / "cds_service" / name).read_text())
+)
+
+
+@pytest.mark.parametrize("span", every_span(r"/(?!studies$)[a-z][\w./-]*|/\.well-known/[\w.]+"))
+def test_every_address_of_ours_has_a_route(span: str) -> None:
+    start, end = span.removesuffix("..."), span
+    assert [route for route in ROUTES if route.startswith(start) or route.endswith(end)]
+
+
+def test_what_a_card_is_said_to_say_is_on_a_card() -> None:
+    folder = ROOT / "tests" / "reference" / "cards"
+    cards = " ".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.json")))
+    said = SAFETY.read_text().split("## What is said")[1].split("In FHIR:")[0]
+    phrases = [part.strip(" ,") for q in re.findall(r'"([^"]+)"', said) for part in q.split("...")]
+    assert len(phrases) > 6
+    assert [phrase for phrase in phrases if phrase not in cards] == []
 
 
 def test_the_gates_are_those_there_are() -> None:
