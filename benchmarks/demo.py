@@ -1,8 +1,13 @@
-"""From ``scanhook demo`` on the command line to its first result, everything installed."""
+"""From ``scanhook demo`` on the command line to its first result, everything installed.
+
+In an empty folder each time: the demo draws its studies, starts queue, EHR, archive, web and worker,
+opens every chart and waits for its card. The command says itself when everything had started and
+when each study was ready; the interpreter's own start is only in the last row.
+"""
 
 from __future__ import annotations
 
-import selectors
+import json
 import subprocess
 import time
 from importlib.util import find_spec
@@ -13,43 +18,38 @@ from benchmarks.processes import script
 from benchmarks.results import Aim, Result, Table, median
 
 LIMIT_S = 10.0
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
 
 
 def run(quick: bool = False) -> Result:
-    """Start it in an empty folder, as after ``pip install``, and once more where it has been."""
+    """Run it three times."""
     if find_spec("cds_service.cli.demo") is None:
         return Result(notes=("There is no `scanhook demo` in this version.",))
-    rounds = 1 if quick else 3
-    first, again, ends = [], [], []
-    for _ in range(rounds):
-        with TemporaryDirectory(prefix="benchmark-") as folder:
-            first.append(_seconds(Path(folder))[0])
-            heard, ended = _seconds(Path(folder))
-            again.append(heard)
-            ends.append(ended)
+    rounds = [_seconds() for _ in range(1 if quick else 3)]
+    started, first, whole = (median(times) for times in zip(*rounds, strict=True))
     rows = (
-        ("first result, empty folder", median(first)),
-        ("first result, second start", median(again)),
-        ("all demo studies answered, second start", median(ends)),
+        ("everything started", started),
+        ("first result", first),
+        ("every study answered, command ended", whole),
     )
-    title = f"`scanhook demo --once --json`, median of {rounds}"
-    aim = Aim("demo to its first result", median(first), LIMIT_S, unit="s")
+    title = f"`scanhook demo --once --json` in an empty folder, median of {len(rounds)}"
+    aim = Aim("demo to its first result", first, LIMIT_S, unit="s")
     return Result((Table(title, ("until", "s"), rows),), (aim,))
 
 
-def _seconds(folder: Path) -> tuple[float, float]:
-    """(to the first line of output, to the end)"""
+def _seconds() -> tuple[float, float, float]:
+    """(until everything had started, until the first result, until the end)"""
     since = time.monotonic()
-    command = script("scanhook", "demo", "--once", "--json")
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as program:
-        if program.stdout is None:
-            raise RuntimeError("no output to read")
-        with selectors.DefaultSelector() as selector:
-            selector.register(program.stdout, selectors.EVENT_READ)
-            selector.select(PATIENCE_S)
-        heard = time.monotonic() - since
-        program.communicate(timeout=PATIENCE_S)
-        return heard, time.monotonic() - since
+    with TemporaryDirectory(prefix="benchmark-") as folder:
+        done = subprocess.run(
+            script("scanhook", "demo", "--once", "--json"),
+            cwd=Path(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE_S,
+            check=False,  # 1 says that a study did not end as it should: no matter here
+        )
+    whole = time.monotonic() - since
+    said = json.loads(done.stdout)
+    started = float(said["started_s"])
+    return started, started + min(float(row["ready_s"]) for row in said["studies"]), whole

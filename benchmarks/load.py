@@ -39,6 +39,12 @@ class Connection(threading.Thread):
 
     def run(self) -> None:
         """Until the queue says that there is no more."""
+        try:
+            self._take()
+        finally:
+            self._socket.close()
+
+    def _take(self) -> None:
         while (call := self._due.get()) is not None:
             due_s, request = call
             try:
@@ -79,24 +85,24 @@ class Connection(threading.Thread):
         return part
 
 
-def fire(port: int, rate: float, calls: list[bytes]) -> Found:
+def fire(port: int, rate: float, calls: list[bytes], connections: int = CONNECTIONS) -> Found:
     """Send every call when it is due and wait for the answers."""
     due: queue.SimpleQueue[tuple[float, bytes] | None] = queue.SimpleQueue()
-    connections = [Connection(port, due) for _ in range(CONNECTIONS)]
-    for connection in connections:
-        connection.start()
+    threads = [Connection(port, due) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
     begin = time.monotonic() + 0.05
     for number, call in enumerate(calls):
         at = begin + number / rate
         time.sleep(max(0.0, at - time.monotonic()))
         due.put((at, call))
-    for _ in connections:
+    for _ in threads:
         due.put(None)
     whole = Found()
-    for connection in connections:
-        connection.join(2 * PATIENCE_S)
-        whole.latencies_ms += connection.found.latencies_ms
-        whole.errors += connection.found.errors
+    for thread in threads:
+        thread.join(2 * PATIENCE_S)
+        whole.latencies_ms += thread.found.latencies_ms
+        whole.errors += thread.found.errors
     whole.errors += len(calls) - len(whole.latencies_ms)
     return whole
 
