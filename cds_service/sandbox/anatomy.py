@@ -72,7 +72,7 @@ def smooth_noise(
     rng: np.random.Generator, sigma_mm: float, shape: tuple[int, int, int] = SHAPE
 ) -> Field:
     """Noise of zero mean and unit deviation with structures of about `sigma_mm`."""
-    step = max(1, int(sigma_mm / 2))
+    step = max(1, int(sigma_mm / 1.25))
     coarse = tuple(-(-n // step) + 1 for n in shape)
     field = blurred(rng.standard_normal(coarse, dtype=np.float32), sigma_mm / step)
     field /= field.std()

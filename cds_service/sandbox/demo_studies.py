@@ -34,8 +34,9 @@ class DemoStudy:
 
     `truth` says in a sentence what the images show. `expected` are the outcomes that are right or
     honest for it, in the words of `inference.analysis.Outcome`: a study whose truth a research
-    model may be unsure of allows ``indeterminate`` too. `label` is the only finding that is right.
-    `files` lie in the sandbox's folder.
+    model may be unsure of allows ``indeterminate`` too. `labels` are the findings that pass; where
+    several do, it is judged that a tumour is suggested, and not which. `files` lie in the sandbox's
+    folder.
     """
 
     key: str
@@ -43,7 +44,7 @@ class DemoStudy:
     patient_id: str
     truth: str
     expected: frozenset[str]
-    label: str | None = None
+    labels: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
 
@@ -62,25 +63,28 @@ class _Head:
     truth: str
     lesion: Lesion | None
     expected: frozenset[str]
+    labels: tuple[str, ...] = ()
 
 
 _SURE_OR_SILENT = frozenset({"finding", "indeterminate"})
 
 HEADS = (
     _Head(
-        "head-glioma", "Synthetic^Ada Demo", "SANDBOX-001", "19570312", "F", "069Y", "20260108",
-        "091500", "A drawn ring-enhancing mass with a necrotic core and oedema, right hemisphere.",
+        "head-ring", "Synthetic^Ada Demo", "SANDBOX-001", "19570312", "F", "069Y", "20260108",
+        "091500", "A drawn ring with a dark core and oedema, right hemisphere: some tumour.",
+        # meant as a glioma, but the model takes it for a meningioma: which tumour is not judged
         Lesion("glioma", (-30.0, 25.0, 22.0), 26.0, seed=8), _SURE_OR_SILENT,
+        ("glioma", "meningioma"),
     ),
     _Head(
         "head-meningioma", "Synthetic^Ben Demo", "SANDBOX-002", "19640724", "M", "061Y",
         "20260109", "101000", "A drawn homogeneous mass on the dura of the left frontal convexity.",
-        Lesion("meningioma", (44.0, -22.0, 42.0), 19.0, seed=5), _SURE_OR_SILENT,
+        Lesion("meningioma", (44.0, -22.0, 42.0), 19.0, seed=5), _SURE_OR_SILENT, ("meningioma",),
     ),
     _Head(
         "head-pituitary", "Synthetic^Cleo Demo", "SANDBOX-003", "19791130", "F", "046Y",
         "20260112", "143000", "A drawn mass that rises from the sella.",
-        Lesion("pituitary", (0.0, -4.0, -26.0), 10.0, seed=4), _SURE_OR_SILENT,
+        Lesion("pituitary", (0.0, -4.0, -26.0), 10.0, seed=4), _SURE_OR_SILENT, ("pituitary",),
     ),
     _Head(
         "head-plain", "Synthetic^Dan Demo", "SANDBOX-004", "19880501", "M", "037Y", "20260113",
@@ -134,7 +138,7 @@ def _head(folder: Path, head: _Head) -> DemoStudy:
         head.patient_id,
         head.truth,
         head.expected,
-        head.lesion.kind if head.lesion else None,
+        head.labels,
         tuple(sorted(target.glob("*.dcm"))),
     )
 

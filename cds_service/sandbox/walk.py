@@ -28,7 +28,7 @@ class WalkRow:
     study: str
     truth: str
     expected: frozenset[str]
-    expected_label: str | None
+    expected_labels: tuple[str, ...]
     state: str
     outcome: str
     model: str
@@ -44,13 +44,13 @@ class WalkRow:
 
     @property
     def as_expected(self) -> bool:
-        """Whether the outcome is one that is right for the study, and the finding the right one.
+        """Whether the outcome is one that is right for the study, and the finding one that passes.
 
         Of a study of one's own nothing is expected but that its analysis ends.
         """
         if not self.expected:
             return self.state in ("final", "abstained")
-        right = self.label == self.expected_label or self.outcome != "finding"
+        right = self.label in self.expected_labels or self.outcome != "finding"
         return self.outcome in self.expected and right
 
 
@@ -130,7 +130,7 @@ def _row(
         study=study.get("key") or study["description"] or study["study"],
         truth=study.get("truth", ""),
         expected=frozenset(study.get("expected", ())),
-        expected_label=study.get("label"),
+        expected_labels=tuple(study.get("labels", ())),
         state=result.state if reached else "unreachable",
         outcome=(result.outcome or result.state) if reached else "unreachable",
         model=result.model,

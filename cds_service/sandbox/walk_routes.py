@@ -57,5 +57,5 @@ def _truth(study: DemoStudy | None) -> dict[str, Any]:
         "key": study.key,
         "truth": study.truth,
         "expected": sorted(study.expected),
-        "label": study.label,
+        "labels": study.labels,
     }

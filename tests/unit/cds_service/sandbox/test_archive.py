@@ -147,7 +147,7 @@ def test_a_token_is_asked_for_where_there_is_one(
 def test_a_folder_may_hold_other_things_and_the_same_file_twice(tmp_path: Path) -> None:
     write_head(tmp_path / "a", "head-plain", slices=2)
     write_head(tmp_path / "b", "head-plain", slices=2)
-    write_head(tmp_path / ".half-written", "head-glioma", slices=1)
+    write_head(tmp_path / ".half-written", "head-ring", slices=1)
     (tmp_path / "DICM.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 40)
     (tmp_path / "empty.dcm").write_bytes(b"")
     catalogue = read_catalogue([tmp_path])

@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 @pytest.mark.usefixtures("quick")
 def test_every_study_is_written_with_its_truth(tmp_path: Path) -> None:
     studies = demo_studies(tmp_path)
-    assert {study.key for study in studies} >= {"head-glioma", "head-plain", "ct-small"}
+    assert {study.key for study in studies} >= {"head-ring", "head-plain", "ct-small"}
     for study in studies:
         assert study.files
         assert study.truth
