@@ -31,6 +31,8 @@ class NotRead:
     file: Path
     kind: str
     sentence: str
+    damaged: bool
+    """It begins as a DICOM file does: a study here is not whole (PS3.10 7.1)."""
 
 
 def files_in(folder: Path) -> Sequence[Path]:
@@ -47,14 +49,17 @@ def group_studies(
     studies: dict[str, list[Path]] = {}
     not_read = []
     for path in files:
+        data = path.read_bytes()
+        damaged = data[128:132] == b"DICM"
         try:
-            study_uid = read_instance(path.read_bytes(), limits).study_uid
+            study_uid = read_instance(data, limits).study_uid
         except InferenceError as error:
-            not_read.append(NotRead(path, error.kind, error.sentence))
+            not_read.append(NotRead(path, error.kind, error.sentence, damaged))
             continue
         if study_uid:
             studies.setdefault(study_uid, []).append(path)
         else:
-            not_read.append(NotRead(path, "unreadable", "The instance states no study."))
+            sentence = "The instance states no study."
+            not_read.append(NotRead(path, "unreadable", sentence, damaged))
     grouped = tuple(StudyFiles(uid, tuple(paths)) for uid, paths in studies.items())
     return grouped, tuple(not_read)

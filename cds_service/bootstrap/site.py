@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ from cds_service.security.links import Links
 from cds_service.settings import ArchiveSettings, Settings, TenantSettings
 from cds_service.store import ExplanationStore
 from models.registry import Registry, load_registry
+
+log = logging.getLogger(__name__)
 
 KEYS_POLICY = HttpPolicy(deadline_s=3, connect_s=1, silence_s=2, bytes_cap=262_144, attempts=2)
 """For a tenant's key set: a hook may be waiting for it."""
@@ -161,10 +164,16 @@ class Site:
         records = StudyRecords(connection, self.sealer)
         return Dispatcher(connection, self.sealer, records, self.dispatch_policy)
 
-    def check_queue(self) -> list[str]:
-        """Refuse a Redis that would lose work; sentences about it outside production."""
+    def check_queue(self) -> None:
+        """Refuse a Redis that would lose work; outside production say so and go on.
+
+        Raises:
+            UnsafeRedis: in production, with what to set.
+            QueueUnavailable: Redis is not there (yet).
+        """
         production = self.settings.environment == "production"
-        return refuse_unsafe(web_connection(self.settings.redis_url), production)
+        for sentence in refuse_unsafe(web_connection(self.settings.redis_url), production):
+            log.warning(sentence)
 
 
 def _archive_credential(archive: ArchiveSettings) -> Credential:

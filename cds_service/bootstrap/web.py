@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 
 from flask import Blueprint, Flask
@@ -17,7 +18,7 @@ from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.feedback import CardLedger
 from cds_service.hooks.invoke import HookDesk, ServedModels
 from cds_service.metrics import Gauges
-from cds_service.queue import Dispatcher, Priority, workers
+from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
 from cds_service.queue.records import FAILED
 from cds_service.queue.transport import Transport
 from cds_service.security.jwt import Verifier
@@ -35,7 +36,8 @@ def web_app(site: Site) -> Flask:
     Raises:
         UnsafeRedis: in production, when Redis would lose work.
     """
-    site.check_queue()
+    with suppress(QueueUnavailable):  # /readyz says so, and hooks answer without it
+        site.check_queue()
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
     redis = dispatcher.transport.connection
     return create_app(
@@ -110,9 +112,6 @@ def _waiting(transport: Transport, priority: Priority) -> float:
 def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
     redis = dispatcher.transport.connection
 
-    def queue() -> None:
-        dispatcher.records.now_ms()
-
     def models() -> None:
         if not site.registry.packages:
             raise NotReady("no model is enabled")
@@ -122,7 +121,7 @@ def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
         return max((time.time() - row.heard_s for row in rows), default=None)
 
     return {
-        "queue": queue,
+        "queue": site.check_queue,
         "worker": heartbeat(last_beat_s, time.time),
         "models": models,
         "store": site.store.ping,

@@ -10,7 +10,7 @@ from typing import Any
 
 from cds_service.bootstrap.site import Site
 from cds_service.explanation import ModelNotes, notes_of
-from cds_service.queue import JobContext, WorkerPolicy, run_worker
+from cds_service.queue import JobContext, QueueUnavailable, WorkerPolicy, run_worker
 from cds_service.reports import FhirReports, NoReports
 from cds_service.settings import TenantSettings
 from cds_service.tasks import ReportWriter, StudyTask
@@ -34,9 +34,19 @@ def work(site: Site) -> int:
         UnsafeRedis: in production, when Redis would lose work.
         WorkerUnfit: the models cannot be loaded.
     """
-    site.check_queue()
+    _wait_for_queue(site)
     task = WarmStudyTask(site)
     return run_worker(site.dispatcher(patient=True), task, task.warm_up, worker_policy(site))
+
+
+def _wait_for_queue(site: Site) -> None:
+    """Whoever starts first waits: a worker without a queue has nothing else to do."""
+    while True:
+        try:
+            return site.check_queue()
+        except QueueUnavailable:
+            log.warning("Redis is not there yet")
+            time.sleep(1)
 
 
 def worker_policy(site: Site) -> WorkerPolicy:

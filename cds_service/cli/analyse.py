@@ -15,6 +15,7 @@ from rich.table import Table
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
 from cds_service.cli.output import console
 from cds_service.folder import NotRead, StudyFiles, files_in, group_studies
+from fhir_mapping.wording import probability_band
 from inference.analysis import Analysis, ModelResult, Outcome
 from inference.errors import InferenceError
 from inference.limits import Limits
@@ -48,7 +49,7 @@ def command(folder: Path, as_json: bool, png: Path | None, folders: tuple[Path, 
     """Analyse the DICOM files under FOLDER, study by study.
 
     Exit 0 if each study has an answer or it is known why there is none, 1 if a study cannot be
-    analysed, 3 if there is nothing to read.
+    analysed or a DICOM file is damaged, 3 if there is nothing to read.
     """
     terminal, limits, registry = Console(stderr=True), Limits(), load_registry(folders)
     files = files_in(folder)
@@ -63,7 +64,8 @@ def command(folder: Path, as_json: bool, png: Path | None, folders: tuple[Path, 
         click.echo(json.dumps(_report(answers, not_read), indent=2))
     else:
         _print_all(answers, not_read)
-    if any(isinstance(answer, InferenceError) for answer in answers):
+    failed = any(isinstance(answer, InferenceError) for answer in answers)
+    if failed or any(each.damaged for each in not_read):
         raise SystemExit(EXIT_BAD_ANSWER)
 
 
@@ -215,5 +217,5 @@ def _result_table(result: ModelResult) -> Table:
         title += f", slice {result.deciding_slice} of {len(result.slices)}"
     table = Table("label", "probability", "stated from", title=title)
     for label in result.probabilities:
-        table.add_row(label.display, f"{label.probability:.2f}", f"{label.threshold:.2f}")
+        table.add_row(label.display, probability_band(label.probability), f"{label.threshold:.0%}")
     return table

@@ -19,6 +19,7 @@ from cds_service.cli.output import console
 from cds_service.cli.serve import stop
 from cds_service.demo import Demo, running
 from cds_service.sandbox import Walk, WalkRow, walk
+from fhir_mapping.wording import probability_band
 
 
 @click.command(name="demo")
@@ -101,7 +102,7 @@ def _table(walked: Walk) -> Table:
             f"{row.model} {row.version}".strip() or "-",
             f"{row.state}: {row.outcome}",
             row.label or "-",
-            f"{row.probability:.2f}" if row.probability is not None else "-",
+            probability_band(row.probability) if row.probability is not None else "-",
             steps or "-",
             "yes" if row.as_expected else "NO",
         )

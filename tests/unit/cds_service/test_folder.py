@@ -31,7 +31,16 @@ def test_what_is_no_dicom_is_named_and_costs_nothing_else(tmp_path: Path) -> Non
     (tmp_path / "DICOMDIR").write_bytes(b"a list, not an image")
     studies, not_read = group_studies(files_in(tmp_path), Limits())
     assert len(studies) == 1
-    assert [(each.file.name, each.kind) for each in not_read] == [("notes.txt", "unreadable")]
+    (each,) = not_read
+    assert (each.file.name, each.kind, each.damaged) == ("notes.txt", "unreadable", False)
+
+
+def test_a_damaged_dicom_file_is_told_from_another_file(tmp_path: Path) -> None:
+    write_study(tmp_path / "a", "one")
+    whole = (tmp_path / "a" / "0.dcm").read_bytes()
+    (tmp_path / "torn.dcm").write_bytes(whole[:300])
+    _, (torn,) = group_studies(files_in(tmp_path), Limits())
+    assert torn.damaged
 
 
 def test_a_file_may_stand_for_a_folder(tmp_path: Path) -> None:
