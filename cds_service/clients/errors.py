@@ -7,6 +7,7 @@
     │   └── CircuitOpen    it failed so often that we did not even try
     ├── TimedOut           the total deadline of the call is over
     ├── Truncated          the answer broke off: part of it is never used
+    │   └── Damaged        it came whole, and the instance in it ends early each time
     ├── Incomplete         the archive sent fewer instances than it lists
     ├── Throttled          429, or 503 with Retry-After
     ├── ServerError        5xx
@@ -80,6 +81,16 @@ class Truncated(UpstreamError):
 
     kind = "truncated"
     retryable = True
+
+
+class Damaged(Truncated):
+    """An instance ends before its own end though the answer is whole, and did so when asked again.
+
+    It lies like that in the archive: to ask more often would only hold up the studies behind it.
+    """
+
+    kind = "damaged"
+    retryable = False
 
 
 class Incomplete(UpstreamError):

@@ -11,6 +11,7 @@ from typing import Protocol
 from cds_service.clients import multipart
 from cds_service.clients.errors import (
     BadAnswer,
+    Damaged,
     ForeignInstance,
     Incomplete,
     NotFound,
@@ -61,6 +62,7 @@ class Retrieval:
         self._deadline = self._client.deadline(self._policy_within(self._bounds.series_bytes))
         self._have: set[str] = set()
         self._bytes = 0
+        self._cut_short = 0
         self._failure: UpstreamError | None = None
         self._streams = self._bounds.requests_in_flight == 1 and archive.quirk.streams_series
 
@@ -220,7 +222,9 @@ class Retrieval:
         try:
             facts = instance_facts(data)
         except NotWhole:
-            raise Truncated(f"{self._peer} sent an instance that ends early.") from None
+            self._cut_short += 1  # once may be a fault on the way; the next time we know better
+            error = Truncated if self._cut_short == 1 else Damaged
+            raise error(f"{self._peer} sent an instance that ends early.") from None
         except NotDicom:
             raise BadAnswer(f"{self._peer} sent something else than DICOM.") from None
         if facts.study_uid != self._study or facts.series_uid != self._series:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from cds_service.clients.dicomweb import Archive
-from cds_service.clients.errors import Truncated, UpstreamError
+from cds_service.clients.errors import Damaged, Truncated, UpstreamError
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.security.egress import Allowance
 from tests.doubles.faulty_archive import MULTIPART, FaultyArchive, Series, body_of, whole
@@ -118,8 +118,11 @@ def test_a_part_that_is_shorter_than_its_own_header_says_is_an_error() -> None:
         body = body_of([data[:-100] for data in instances])
         return answer(200, body, {"Content-Type": MULTIPART + "bnd"})
 
-    with FaultyServer(FaultyArchive(series, shortening)) as server, pytest.raises(Truncated):
-        list(archive(server, attempts=2).retrieve(series.study_uid, series.series_uid))
+    double = FaultyArchive(series, shortening)
+    with FaultyServer(double) as server, pytest.raises(Damaged) as caught:
+        list(archive(server, attempts=12).retrieve(series.study_uid, series.series_uid))
+    assert not caught.value.retryable, "it lies like that in the archive"
+    assert len(double.retrievals) == 2
 
 
 def test_a_connection_that_is_reset_is_an_error() -> None:
