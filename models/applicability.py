@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from models.contract import Reason, SeriesFacts
 from models.manifest import Applicability
 
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""Root of the Secondary Capture storage classes (PS3.4 B.5); they often have text burned in."""
+
 
 def reasons_against(rule: Applicability, series: SeriesFacts) -> tuple[Reason, ...]:
     """Every reason why the model may not read the series; none when it may.
@@ -18,6 +21,7 @@ def reasons_against(rule: Applicability, series: SeriesFacts) -> tuple[Reason, .
         *_modality(rule, series),
         *_body_part(rule, series),
         *_excluded(rule, series),
+        *_captured(series),
         *_size(rule, series),
     )
 
@@ -46,6 +50,12 @@ def _excluded(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
             sentence = f"The series is described as {excluded!r}, which the model does not read."
             yield Reason("excluded-series", sentence)
             return
+
+
+def _captured(series: SeriesFacts) -> Iterator[Reason]:
+    """A screen shot or a scanned film is no acquisition, whatever its modality says."""
+    if f"{series.sop_class_uid}.".startswith(f"{SECONDARY_CAPTURE}."):
+        yield Reason("secondary-capture", "The series holds pictures of images, not images.")
 
 
 def _size(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:

@@ -77,3 +77,11 @@ def test_a_reason_never_repeats_the_series_own_text() -> None:
     for reason in reasons_against(RULE, series):
         assert "janedoe" not in reason.sentence.lower()
         assert reason.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("last", ["7", "7.1", "7.4"])
+def test_pictures_of_images_are_not_read_whatever_their_modality(last: str) -> None:
+    captured = replace(HEAD_MR, sop_class_uid=f"1.2.840.10008.5.1.4.1.1.{last}")
+    assert kinds(captured) == ["secondary-capture"]
+    assert kinds(replace(HEAD_MR, sop_class_uid="1.2.840.10008.5.1.4.1.1.4")) == []
+    assert kinds(replace(HEAD_MR, sop_class_uid="1.2.840.10008.5.1.4.1.1.77.1.1")) == []
