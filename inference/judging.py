@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from inference.aggregation import Claim, claim_of, predict
@@ -119,10 +120,11 @@ def result_of(evidence: Evidence, gates: tuple[GateResult, ...], runtime: Runtim
     )
 
 
-def explain(evidence: Evidence, runtime: Runtime, *, stated: bool) -> Explanation:
+def explain(evidence: Evidence, runtime: Runtime, *, stated: bool, pool: Executor) -> Explanation:
     """Draw what speaks for the strongest finding in the deciding slice, and test the map.
 
     `stated` is whether that finding is the result; a map of what was not stated says so.
+    The map is tested, and pictures are compressed, on `pool` while others are drawn.
     """
     manifest, prediction = runtime.package.manifest, evidence.prediction
     label = claim_of(prediction, manifest).strongest_finding
@@ -135,7 +137,10 @@ def explain(evidence: Evidence, runtime: Runtime, *, stated: bool) -> Explanatio
     def probability(shown: FloatArray) -> float:
         return score_of(runtime, runtime.run(shown)).probabilities[index]
 
-    drawn = render(decisive.image, heat, manifest.input, label.display, stated=stated)
+    drop = pool.submit(deletion_drop, image, heat, score.probabilities[index], probability)
+    drawn = render(
+        decisive.image, heat, manifest.input, label.display, stated=stated, encoders=pool
+    )
     return Explanation(
         method=manifest.explanation.method,
         layer=manifest.explanation.layer,
@@ -145,7 +150,7 @@ def explain(evidence: Evidence, runtime: Runtime, *, stated: bool) -> Explanatio
         sop_instance_uid=decisive.image.sop_instance_uid,
         frame=decisive.image.frame,
         heatmap=heat,
-        deletion_drop=deletion_drop(image, heat, score.probabilities[index], probability),
+        deletion_drop=drop.result(),
         image_png=drawn.image_png,
         overlay_png=drawn.overlay_png,
         figure_png=drawn.figure_png,

@@ -165,7 +165,9 @@ class Analyser:
             if result.outcome is not Outcome.NO_FINDING:
                 tell("explaining")
                 before = time.perf_counter()
-                explanation = explain(evidence, runtime, stated=result.finding is not None)
+                explanation = explain(
+                    evidence, runtime, stated=result.finding is not None, pool=self._pool
+                )
                 result = replace(result, explanation=explanation)
                 study.steps_ms["explain"] += (time.perf_counter() - before) * 1e3
             study.results.append(result)

@@ -6,14 +6,16 @@ Every picture says that it is AI and not reviewed.
 
 from __future__ import annotations
 
+import math
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageStat
 
+from inference.explain.png import png_encode
 from models.contract import FloatArray, ImageSlice, PlaneGeometry
 from models.errors import UnusablePixels
 from models.preprocess import InputSpec, window_to_uint8
@@ -24,6 +26,7 @@ _SMALLEST, _LARGEST = 512, 1024  # of the longer side, so that marks can be read
 _FOOTER = 98
 _NARROWEST = 400  # of the PNG, so that the footer's texts stay apart
 _MARK, _TEXT, _SMALLEST_TEXT = 20, 15, 9
+_OUTLINE = 2
 _MAX_ALPHA, _FAINTEST = 0.55, 0.12
 _SECOND_DIRECTION = 0.3  # a mark names a second direction when its cosine is above this
 _AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # of increasing, decreasing x, y, z (LPS)
@@ -69,27 +72,37 @@ class _Canvas:
 
 
 def render(
-    image: ImageSlice, heat: FloatArray, spec: InputSpec, label: str, *, stated: bool
+    image: ImageSlice,
+    heat: FloatArray,
+    spec: InputSpec,
+    label: str,
+    *,
+    stated: bool,
+    encoders: Executor,
 ) -> Rendering:
     """Draw one slice and what speaks for `label` in it; `stated` is whether it was found.
+
+    Each picture is compressed by `encoders` while the next one is drawn.
 
     `heat` is (down, across), 0 to 1, over the model's input frame `spec`; it is put back where
     `models.preprocess.prepare` took the picture from, its black margins left out.
     """
     canvas = _canvas(image)
-    grey = _grey(image).resize((canvas.width, canvas.height), Image.Resampling.BILINEAR)
     strength = _strength(heat, image, spec, canvas)
     colours = _coloured(strength)
+    alone = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
+    alone.paste(colours, (canvas.left, 0))
+    _caption(alone, canvas)
+    overlay = encoders.submit(_png, alone)
+    grey = _grey(image).resize((canvas.width, canvas.height), Image.Resampling.BILINEAR)
     picture = _framed(grey.convert("RGB"), canvas)
     picture.paste(colours, (canvas.left, 0), colours)
     _draw_marks(picture, image.geometry, canvas)
     _draw_legend(picture, label if stated else f"{label} (not stated)", canvas)
+    figure = encoders.submit(_png, picture)
     plain = _framed(grey, canvas)
     _draw_marks(plain, image.geometry, canvas)
-    alone = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
-    alone.paste(colours, (canvas.left, 0))
-    _caption(alone, canvas)
-    return Rendering(_png(plain), _png(alone), _png(picture))
+    return Rendering(_png(plain), overlay.result(), figure.result())
 
 
 def orientation_marks(geometry: PlaneGeometry) -> tuple[str, str, str, str]:
@@ -132,8 +145,10 @@ def _grey(image: ImageSlice) -> Image.Image:
     pixels = image.pixels
     if pixels.ndim == 3:
         return Image.fromarray(np.asarray(pixels, np.uint8)).convert("L")
-    if image.window is not None and (shown := _windowed(pixels, image.window)).std() > 1:
-        return Image.fromarray(shown)
+    if image.window is not None:
+        shown = Image.fromarray(_windowed(pixels, image.window))
+        if ImageStat.Stat(shown).stddev[0] > 1:
+            return shown
     try:
         return Image.fromarray(window_to_uint8(pixels, 0.5, 99.5))
     except UnusablePixels:
@@ -144,8 +159,15 @@ def _windowed(
     pixels: npt.NDArray[np.generic], window: tuple[float, float]
 ) -> npt.NDArray[np.uint8]:
     centre, width = window
-    values = (pixels.astype(np.float32) - np.float32(centre)) / np.float32(width) + 0.5
-    return np.asarray(np.clip(np.nan_to_num(values), 0, 1) * 255, np.uint8)
+    values = pixels.astype(np.float32)
+    values -= np.float32(centre)
+    values /= np.float32(width)
+    values += np.float32(0.5)
+    if pixels.dtype.kind == "f":
+        np.nan_to_num(values, copy=False)
+    np.clip(values, 0, 1, out=values)
+    values *= np.float32(255)
+    return np.asarray(values, np.uint8)
 
 
 def _strength(
@@ -165,15 +187,20 @@ def _strength(
     return np.asarray(np.clip(spread, 0, 1), np.float32)
 
 
+@cache
 def _palette() -> npt.NDArray[np.uint8]:
     levels = np.linspace(0, 1, 256)
     channels = [np.interp(levels, _STOPS, [colour[i] for colour in _COLOURS]) for i in range(3)]
     alpha = np.where(levels < _FAINTEST, 0, levels**0.75 * _MAX_ALPHA * 255)
-    return np.stack((*channels, alpha), axis=-1).astype(np.uint8)
+    palette = np.stack((*channels, alpha), axis=-1).astype(np.uint8)
+    palette.flags.writeable = False
+    return palette
 
 
 def _coloured(strength: npt.NDArray[np.float32]) -> Image.Image:
-    return Image.fromarray(_palette()[(strength * 255 + 0.5).astype(np.uint8)], "RGBA")
+    levels = (strength * 255 + 0.5).astype(np.uint8)
+    pixels = _palette().view(np.uint32)[:, 0].take(levels)  # four bytes at a time
+    return Image.frombuffer("RGBA", (levels.shape[1], levels.shape[0]), pixels, "raw", "RGBA", 0, 1)
 
 
 def _framed(picture: Image.Image, canvas: _Canvas) -> Image.Image:
@@ -192,7 +219,7 @@ def _draw_marks(picture: Image.Image, geometry: PlaneGeometry | None, canvas: _C
         _write(picture, (8, canvas.height + 28), "Orientation not stated", _TEXT)
         return
     left, right, top, bottom = orientation_marks(geometry)
-    middle_x, middle_y = canvas.size[0] / 2, canvas.height / 2
+    middle_x, middle_y = canvas.size[0] // 2, canvas.height // 2
     _write(picture, (canvas.left + 6, middle_y), left, _MARK, "lm")
     _write(picture, (canvas.left + canvas.width - 6, middle_y), right, _MARK, "rm")
     _write(picture, (middle_x, 6), top, _MARK, "mt")
@@ -213,18 +240,42 @@ def _draw_legend(picture: Image.Image, label: str, canvas: _Canvas) -> None:
 
 
 def _write(
-    picture: Image.Image, at: tuple[float, float], text: str, size: int, anchor: str = "la"
+    picture: Image.Image, at: tuple[int, int], text: str, size: int, anchor: str = "la"
 ) -> None:
     white, black = ("white", "black") if picture.mode != "L" else (255, 0)
-    ImageDraw.Draw(picture).text(
-        at,
-        text,
-        fill=white,
-        font=_font(size),
-        anchor=anchor,
-        stroke_width=2,
-        stroke_fill=black,
+    stamp = _stamp(text, size, anchor)
+    corner = at[0] + stamp.left, at[1] + stamp.top
+    picture.paste(black, corner, stamp.outlined)
+    picture.paste(white, corner, stamp.inner)
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """A text as two masks: with its outline and without; `left` and `top` from its anchor."""
+
+    left: int
+    top: int
+    outlined: Image.Image
+    inner: Image.Image
+
+
+@lru_cache(maxsize=128)
+def _stamp(text: str, size: int, anchor: str) -> _Stamp:
+    """Most texts are on every picture: drawing all of them takes longer than the rest."""
+    font = _font(size)
+    measure = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = measure.textbbox(
+        (0, 0), text, font=font, anchor=anchor, stroke_width=_OUTLINE
     )
+    corner = math.floor(left), math.floor(top)
+    masks = []
+    for width in (_OUTLINE, 0):
+        mask = Image.new("L", (math.ceil(right) - corner[0], math.ceil(bottom) - corner[1]))
+        ImageDraw.Draw(mask).text(
+            (-corner[0], -corner[1]), text, 255, font, anchor, stroke_width=width
+        )
+        masks.append(mask)
+    return _Stamp(*corner, *masks)
 
 
 def _fitting(text: str, width: int) -> int:
@@ -239,6 +290,4 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _png(picture: Image.Image) -> bytes:
-    # one filter for all rows and little compression: 20 ms for the three instead of 85
-    pixels = np.asarray(picture)
-    return bytes(imagecodecs.png_encode(pixels, level=2, filter=imagecodecs.PNG.FILTER.SUB))
+    return png_encode(np.asarray(picture))

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from inference.explain import overlay
 from inference.explain.overlay import orientation_marks, placement, render
@@ -13,6 +16,15 @@ from models.contract import ImageSlice, PlaneGeometry
 from models.preprocess import InputSpec, prepare
 from tests.reference import dicom_factory as factory
 
+
+class _SameThread(Executor):
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+SAME_THREAD = _SameThread()
 SPEC = InputSpec("image", 224, 224, 0.5, 99.5)
 AXIAL = PlaneGeometry((0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1))
 SLICE = ImageSlice(factory.head(64, 64), "1.2", geometry=AXIAL, spacing_mm=(1, 1))
@@ -25,7 +37,7 @@ def _open(png: bytes) -> Image.Image:
 
 
 def _alpha(image: ImageSlice) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    drawn = _open(render(image, HEAT, SPEC, "Glow", stated=True).overlay_png)
+    drawn = _open(render(image, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD).overlay_png)
     alpha = np.asarray(drawn)[: -overlay._FOOTER, :, 3]
     rows, columns = image.pixels.shape[:2]
     width = round(alpha.shape[0] * columns / rows)  # narrow pictures lie in the middle
@@ -54,7 +66,7 @@ def test_marks_name_the_patients_sides(
 
 
 def test_the_three_pictures_have_one_size_and_their_own_modes() -> None:
-    drawn = render(SLICE, HEAT, SPEC, "Glow", stated=True)
+    drawn = render(SLICE, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD)
     pictures = [_open(png) for png in (drawn.image_png, drawn.overlay_png, drawn.figure_png)]
     assert len({picture.size for picture in pictures}) == 1
     assert [picture.mode for picture in pictures] == ["L", "RGBA", "RGB"]
@@ -62,9 +74,11 @@ def test_the_three_pictures_have_one_size_and_their_own_modes() -> None:
 
 @pytest.mark.parametrize("which", ["image_png", "overlay_png", "figure_png"])
 def test_every_picture_carries_the_caption(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_caption = getattr(render(SLICE, HEAT, SPEC, "Glow", stated=True), which)
+    with_caption = getattr(
+        render(SLICE, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD), which
+    )
     monkeypatch.setattr(overlay, "CAPTION", "")
-    without = getattr(render(SLICE, HEAT, SPEC, "Glow", stated=True), which)
+    without = getattr(render(SLICE, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD), which)
     footer = [np.asarray(_open(png))[-overlay._FOOTER :] for png in (with_caption, without)]
     assert not np.array_equal(*footer)
 
@@ -77,7 +91,7 @@ def test_the_wording_is_what_was_agreed() -> None:
 def test_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(overlay, "_write", lambda picture, at, text, *rest: written.append(text))
-    render(replace(SLICE, geometry=None), HEAT, SPEC, "Glow", stated=False)
+    render(replace(SLICE, geometry=None), HEAT, SPEC, "Glow", stated=False, encoders=SAME_THREAD)
     assert written.count("Orientation not stated") == 2
     assert {"Speaks for: Glow (not stated)", "low", "high", overlay.DISCLAIMER} < set(written)
     assert not {"L", "R", "A", "P", "H", "F"} & set(written)
@@ -113,7 +127,9 @@ def test_heat_lies_where_the_cell_does(shape: tuple[int, int]) -> None:
 
 def test_pixels_that_are_not_square_are_drawn_in_proportion() -> None:
     image = ImageSlice(factory.head(40, 50), "1.2", spacing_mm=(1.5, 1.0))
-    width, height = _open(render(image, HEAT, SPEC, "x", stated=True).image_png).size
+    width, height = _open(
+        render(image, HEAT, SPEC, "x", stated=True, encoders=SAME_THREAD).image_png
+    ).size
     assert (height - overlay._FOOTER) / width == pytest.approx(1.2, abs=0.01)
 
 
@@ -129,5 +145,22 @@ def test_pixels_that_are_not_square_are_drawn_in_proportion() -> None:
     ids=lambda pixels: f"{pixels.shape} {pixels.dtype}",
 )
 def test_any_plane_can_be_drawn(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
-    drawn = render(ImageSlice(pixels, "1.2"), HEAT, SPEC, "x", stated=True)
+    drawn = render(ImageSlice(pixels, "1.2"), HEAT, SPEC, "x", stated=True, encoders=SAME_THREAD)
     assert max(_open(drawn.figure_png).size) <= 1024 + overlay._FOOTER
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("anchor", ["la", "ra", "lm", "rm", "mt", "mb"])
+def test_a_text_is_drawn_as_pillow_draws_it(mode: str, anchor: str) -> None:
+    """Texts are kept as masks between pictures."""
+    ground = np.random.default_rng(1).integers(0, 256, (80, 300, len(mode)), np.uint8)
+    ours = Image.fromarray(ground.squeeze())
+    theirs = ours.copy()
+    white, black = (255, 0) if mode == "L" else ("white", "black")
+    overlay._write(ours, (150, 40), "Speaks for: Glioma", 15, anchor)
+    font = overlay._font(15)
+    pen = ImageDraw.Draw(theirs)
+    pen.text(
+        (150, 40), "Speaks for: Glioma", white, font, anchor, stroke_width=2, stroke_fill=black
+    )
+    assert np.abs(np.asarray(ours, int) - np.asarray(theirs, int)).max() <= 1
