@@ -79,7 +79,9 @@ HEADS = (
     _Head(
         "head-meningioma", "Synthetic^Ben Demo", "SANDBOX-002", "19640724", "M", "061Y",
         "20260109", "101000", "A drawn homogeneous mass on the dura of the left frontal convexity.",
-        Lesion("meningioma", (44.0, -22.0, 42.0), 19.0, seed=5), _SURE_OR_SILENT, ("meningioma",),
+        # the plainest of the three: a model that does not state it states nothing
+        Lesion("meningioma", (44.0, -22.0, 42.0), 19.0, seed=5), frozenset({"finding"}),
+        ("meningioma",),
     ),
     _Head(
         "head-pituitary", "Synthetic^Cleo Demo", "SANDBOX-003", "19791130", "F", "046Y",
