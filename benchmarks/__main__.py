@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ NAMES = {
 }
 OPENING = """# Benchmarks
 
-Written by `make bench` (`python -m benchmarks --markdown docs/benchmarks.md`). Every figure was
-measured in one run on the machine below, with all processes (generator, archive, EHR, queue, web,
-worker) on its cores. Ratios are medians of paired rounds; they carry over to other machines better
-than milliseconds do. A missed aim is shown as missed.
+Written by `python -m benchmarks --markdown docs/benchmarks.md`; `make bench` prints the same.
+Every figure was measured in one run on the machine below, with all processes (generator, archive,
+EHR, queue, web, worker) on its cores. Ratios are medians of paired rounds; they carry over to other
+machines better than milliseconds do. A missed aim is shown as missed. Where the load is above the
+number of processes that a benchmark keeps busy, somebody else was using the machine, and
+milliseconds are higher than they need be.
 """
 
 
@@ -47,7 +50,10 @@ def main(
     found: dict[str, Result] = {}
     for name in names or NAMES:
         console.rule(NAMES[name])
-        found[name] = importlib.import_module(f"benchmarks.{name}").run(quick)
+        before = machine.load()
+        result = importlib.import_module(f"benchmarks.{name}").run(quick)
+        load = f"Load of the machine before: {before}; after: {machine.load()}."
+        found[name] = replace(result, notes=(*result.notes, load))
         show(found[name], console)
     if json_file:
         json_file.write_text(json.dumps(_json(facts, found), indent=1) + "\n")

@@ -1,8 +1,8 @@
 """From ``scanhook demo`` on the command line to its first result, everything installed.
 
-In an empty folder each time: the demo draws its studies, starts queue, EHR, archive, web and worker,
-opens every chart and waits for its card. The command says itself when everything had started and
-when each study was ready; the interpreter's own start is only in the last row.
+In an empty folder each time: the demo draws its studies, starts queue, EHR, archive, web and
+worker, opens every chart and waits for its card. The command says itself when everything had
+started and when each study was ready; the interpreter's own start is only in the last row.
 """
 
 from __future__ import annotations

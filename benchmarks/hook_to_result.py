@@ -3,6 +3,10 @@
 Each round sends every way a study that nobody has seen, in another order each time; all read the
 same archive, run the same model file on the same images and write to the same FHIR server. The
 time begins as the hook is sent and ends when the result is there for the next hook.
+
+The ways do not do the same: scanhook also checks the token, that the series is whole and of the
+right patient, and every safety gate, draws and tests the explanation, keeps its page, and looks for
+an earlier report before it writes. The usual ways (see `rivals`) do none of that.
 """
 
 from __future__ import annotations

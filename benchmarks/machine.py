@@ -17,7 +17,6 @@ def description() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS),
-        "load at the start (1 min)": f"{os.getloadavg()[0]:.1f}",
     }
 
 
@@ -33,3 +32,8 @@ def _cpu() -> str:
     wide = [name for name in ("avx2", "avx512f", "avx512_vnni") if name in facts.get("flags", "")]
     family = f"family {facts.get('cpu family', '?')} model {facts.get('model', '?')}"
     return f"{facts.get('vendor_id', platform.machine())} {family}, {' '.join(wide)}".strip(", ")
+
+
+def load() -> str:
+    """How many processes wanted a core lately, on average over the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
