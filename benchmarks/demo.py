@@ -1,8 +1,9 @@
 """From ``scanhook demo`` on the command line to its first result, everything installed.
 
 In an empty folder each time: the demo draws its studies, starts queue, EHR, archive, web and
-worker, opens every chart and waits for its card. The command says itself when everything had
-started and when each study was ready; the interpreter's own start is only in the last row.
+worker, opens one chart after another and waits for its card; the first result is that of the first
+chart, looked at four times a second. The command says itself when everything
+had started and how long each chart took; the interpreter's own start is only in the last row.
 """
 
 from __future__ import annotations
@@ -52,4 +53,4 @@ def _seconds() -> tuple[float, float, float]:
     whole = time.monotonic() - since
     said = json.loads(done.stdout)
     started = float(said["started_s"])
-    return started, started + min(float(row["ready_s"]) for row in said["studies"]), whole
+    return started, started + float(said["studies"][0]["ready_s"]), whole
