@@ -89,17 +89,17 @@ class Instance:
     pixel_value: memoryview
     encoded: bytes
 
-    @cached_property
+    @property
     def sop_instance_uid(self) -> str:
         """SOP Instance UID (0008,0018)."""
         return uid_of(self.header, "SOPInstanceUID")
 
-    @cached_property
+    @property
     def series_uid(self) -> str:
         """Series Instance UID (0020,000E)."""
         return uid_of(self.header, "SeriesInstanceUID")
 
-    @cached_property
+    @property
     def study_uid(self) -> str:
         """Study Instance UID (0020,000D)."""
         return uid_of(self.header, "StudyInstanceUID")
