@@ -12,7 +12,10 @@ from PIL import Image
 
 SPLITS = {"train": 6, "val": 4, "test": 4, "ext_dev": 3}
 LABELS = ("glioma", "meningioma", "pituitary", "notumor")
-_COLUMNS = "file label split group fold cheng_index mirrored origin sha256".split()
+_COLUMNS = [
+    *("file", "label", "split", "group", "fold"),
+    *("cheng_index", "mirrored", "origin", "sha256"),
+]
 
 
 def write_data(folder: Path) -> Path:

@@ -44,7 +44,8 @@ def test_what_is_far_from_the_training_features_scores_higher(kind: str) -> None
     pooled = torch.randn(200, 40, generator=generator) * 0.1
     pooled[:, 0] += torch.where(labels == 0, 2.0, -2.0)
     pooled[:, 1:3] += 1
-    score = Mahalanobis(pooled, labels, 8) if kind == "mahalanobis" else NearestNeighbours(pooled, 8, 5)
+    mahalanobis = kind == "mahalanobis"
+    score = Mahalanobis(pooled, labels, 8) if mahalanobis else NearestNeighbours(pooled, 8, 5)
     inside = score(torch.zeros(200, 2), pooled)
     strange = pooled.clone()
     strange[:, 0] = 0
