@@ -87,7 +87,5 @@ def test_a_checkpoint_of_another_recipe_is_not_taken_up(
 ) -> None:
     train(splits, recipe, tmp_path, lambda _: None, pretrained=False)
     lines: list[str] = []
-    train(
-        splits, dataclasses.replace(recipe, seed=99), tmp_path, lines.append, pretrained=False
-    )
+    train(splits, dataclasses.replace(recipe, seed=99), tmp_path, lines.append, pretrained=False)
     assert len(lines) == 3
