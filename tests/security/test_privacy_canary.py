@@ -8,10 +8,12 @@ of its own resources (FHIR R4 3.1.0); so do the resources that are written into 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -487,6 +489,27 @@ def flat(value: object) -> Iterator[bytes]:
             yield from flat(each)
     else:
         yield value if isinstance(value, bytes) else str(value).encode()
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda text: text.encode(),
+        lambda text: text.lower().encode(),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: base64.b64encode(f"ab{text}c".encode()),
+        lambda text: base64.urlsafe_b64encode(f"a{text.lower()}bcd".encode()),
+        lambda text: text.encode().hex().encode(),
+        lambda text: "".join(f"%{byte:02x}" for byte in text.encode()).encode(),
+        lambda text: hashlib.sha256(text.encode()).hexdigest().encode(),
+    ],
+)
+def test_the_search_sees_each_spelling(spelled: Callable[[str], bytes]) -> None:
+    planted = Planted()
+    for text in (planted.word("a word"), planted.uid("a uid")):
+        around = b"before " + spelled(text) + b" after"
+        assert planted.within(around) == [n for n, each in planted.words.items() if each == text]
+    assert planted.within(b"nothing of either") == []
 
 
 def test_the_story_had_every_kind_of_end(story: Story) -> None:
