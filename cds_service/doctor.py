@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cds_service.bootstrap import Site
+from cds_service.errors import sentence_of
 from cds_service.queue import refuse_unsafe, web_connection, workers
 from cds_service.settings import ArchiveSettings, TenantSettings
 from inference.pipeline import check_package
@@ -46,7 +47,7 @@ def examine(trial: Trial) -> Finding:
     try:
         said, well = trial.run(), True
     except Exception as error:  # noqa: BLE001  a doctor hears every complaint
-        said, well = getattr(error, "sentence", type(error).__name__), False
+        said, well = sentence_of(error) or type(error).__name__, False
     took_ms = (time.perf_counter() - since) * 1e3
     return Finding(trial.what, well, said, "" if well else trial.advice, took_ms)
 

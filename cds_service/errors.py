@@ -31,3 +31,16 @@ class UnsafeSettings(ServiceError):
     def __init__(self, sentences: Sequence[str]) -> None:
         super().__init__("; ".join(sentences))
         self.sentences = tuple(sentences)
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What to tell a person of one of our errors or of the system's; None for any other.
+
+    Of the system's, the file and the reason (``strerror``): the text of a library's error that
+    is an `OSError` too may hold a URL.
+    """
+    if isinstance(error, OSError):
+        reason = error.strerror or type(error).__name__
+        return f"{error.filename}: {reason}" if error.filename else reason
+    said: str | None = getattr(error, "sentence", None)
+    return said

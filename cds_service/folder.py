@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +33,22 @@ class NotRead:
     kind: str
     sentence: str
     damaged: bool
-    """It begins as a DICOM file does: a study here is not whole (PS3.10 7.1)."""
+    """A study here may not be whole: the file begins as a DICOM file does (PS3.10 7.1), or the
+    system does not give it out."""
 
 
 def files_in(folder: Path) -> Sequence[Path]:
-    """Every file below `folder` (or the file itself) but DICOMDIR, which is only a list."""
+    """Every file below `folder` (or the file itself) but DICOMDIR, which is only a list.
+
+    A folder that cannot be opened stands for the files in it.
+    """
     if folder.is_file():
         return [folder]
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+    closed: list[Path] = []
+    walked = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
+    paths = [Path(place) / name for place, _, names in walked for name in names]
+    found = (path for path in paths if path.is_file() and path.name != "DICOMDIR")
+    return sorted([*found, *closed])
 
 
 def group_studies(
@@ -49,7 +58,12 @@ def group_studies(
     studies: dict[str, list[Path]] = {}
     not_read = []
     for path in files:
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            sentence = f"The system does not give the file out: {error.strerror}."
+            not_read.append(NotRead(path, "unreadable", sentence, damaged=True))
+            continue
         damaged = data[128:132] == b"DICM"
         try:
             study_uid = read_instance(data, limits).study_uid

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from cds_service.errors import sentence_of
+
 EXIT_BAD_ANSWER = 1
 EXIT_NOT_THERE = 3
 
@@ -71,11 +73,11 @@ class NotThere(click.ClickException):
 
 
 def main() -> None:
-    """Run the command line: our own errors become one sentence, never a stack trace."""
+    """Run the command line: our own errors and the system's become one sentence."""
     try:
         group(prog_name="scanhook", standalone_mode=True)
     except Exception as error:
-        sentence = getattr(error, "sentence", None)
+        sentence = sentence_of(error)
         if sentence is None:
             raise
         click.echo(f"scanhook: {sentence}", err=True)

@@ -55,7 +55,9 @@ def command(folder: Path, as_json: bool, png: Path | None, folders: tuple[Path, 
     files = files_in(folder)
     studies, not_read = group_studies(_shown(files, "reading", terminal), limits)
     if not studies:
-        raise NotThere(f"there is no DICOM study under {folder} ({len(files)} files looked at)")
+        damaged = sum(each.damaged for each in not_read)
+        looked_at = f"{len(files)} files looked at, {damaged} damaged or not readable"
+        raise NotThere(f"there is no DICOM study under {folder} ({looked_at})")
     answers = [_answer(study, registry, limits) for study in _shown(studies, "analysing", terminal)]
     for number, answer in enumerate(answers, start=1):
         if png is not None and isinstance(answer, Analysis):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
@@ -10,6 +12,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -160,6 +163,27 @@ def load(config: Path | None = None) -> Settings:
         return SettingsFromFile()
     except ValidationError as error:
         raise UnsafeSettings(_sentences(error)) from None
+    except (SettingsError, tomllib.TOMLDecodeError) as error:
+        raise UnsafeSettings((_place(error, path),)) from None
+    except UnicodeDecodeError:
+        raise UnsafeSettings((f"the configuration file {path} is not UTF-8",)) from None
+    except RecursionError:
+        raise UnsafeSettings((f"the configuration file {path} is nested too deeply",)) from None
+    except OSError as error:
+        said = f"the configuration file {path} cannot be read: {error.strerror}"
+        raise UnsafeSettings((said,)) from None
+
+
+def _place(error: SettingsError | tomllib.TOMLDecodeError, path: Path | None) -> str:
+    """Where the fault is: what stands there may be a secret, and both errors may quote it."""
+    if isinstance(error, SettingsError):
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"{PREFIX}{field[1].upper()}" if field else "a setting"
+        return f"{name} in the environment cannot be read: a list or table is written as JSON there"
+    place = re.search(r"\(at [\w ,]+\)$", str(error))
+    return " ".join(
+        filter(None, (f"the configuration file {path} is not TOML", place and place[0]))
+    )
 
 
 def _sentences(error: ValidationError) -> tuple[str, ...]:

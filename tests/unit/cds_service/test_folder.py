@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from cds_service.folder import files_in, group_studies
 from inference.limits import Limits
@@ -47,3 +51,22 @@ def test_a_file_may_stand_for_a_folder(tmp_path: Path) -> None:
     write_study(tmp_path / "a", "one")
     studies, _ = group_studies(files_in(tmp_path / "a" / "0.dcm"), Limits())
     assert len(studies[0].files) == 1
+
+
+def test_a_folder_that_cannot_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permissions do not stop root, which tests may be: the system's refusal is played."""
+    write_study(tmp_path / "a", "one")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    studies, (each,) = group_studies(files_in(tmp_path), Limits())
+    assert len(studies) == 1
+    assert (each.file.name, each.kind, each.damaged) == ("closed", "unreadable", True)

@@ -20,6 +20,7 @@ from cds_service.settings import (
 from docs.settings_page import page
 
 SECRET = "s" * 40
+UNREADABLE = Path("/proc/self/mem")  # a plain file whose first byte nobody may read, root included
 ARCHIVE = '[[archives]]\nname = "pacs"\nbase_url = "https://pacs.example.org/dicom-web"\n'
 TENANT = """
 [[tenants]]
@@ -103,6 +104,42 @@ def test_a_wrong_file_is_refused_by_name(config: Path, text: str, sentence: str)
 def test_a_missing_file_is_named(config: Path) -> None:
     with pytest.raises(UnsafeSettings, match="is not there"):
         load(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'site_secrets = ["planted"\nx', r"is not TOML \(at line 2, column 1\)"),
+        (b"planted", r"is not TOML \(at end of document\)"),
+        (b'a = "\xff planted"', "is not UTF-8"),
+        (b"a = " + b"[" * 5000, "is nested too deeply"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_named_and_not_quoted(
+    config: Path, content: bytes, sentence: str
+) -> None:
+    config.write_bytes(content)
+    with pytest.raises(UnsafeSettings, match=sentence) as refusal:
+        load(config)
+    assert str(config) in str(refusal.value)
+    assert "planted" not in str(refusal.value)
+
+
+def test_a_file_that_the_system_does_not_give_out_is_named(config: Path) -> None:
+    config.symlink_to(UNREADABLE)
+    with pytest.raises(UnsafeSettings, match="cannot be read") as refusal:
+        load(config)
+    assert str(config) in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["[planted", "\xff planted"])
+def test_a_wrong_value_of_the_environment_is_named_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("SCANHOOK_SITE_SECRETS", value)
+    with pytest.raises(UnsafeSettings, match="SCANHOOK_SITE_SECRETS") as refusal:
+        load()
+    assert "planted" not in str(refusal.value)
 
 
 def test_a_refusal_quotes_no_secret(config: Path) -> None:

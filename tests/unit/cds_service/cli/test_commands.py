@@ -115,3 +115,55 @@ def test_settings_that_are_unfit_end_with_3_and_a_sentence(
     said = capsys.readouterr().err
     assert "site_secrets is empty" in said
     assert "Traceback" not in said
+
+
+UNREADABLE = Path("/proc/self/mem")  # a plain file whose first byte nobody may read, root included
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("--config broken.toml doctor", "broken.toml"),
+        ("--config latin.toml doctor", "latin.toml"),
+        ("--config unreadable.toml doctor", "unreadable.toml"),
+        ("keys new missing/key.json", "missing/key.json: No such file"),
+        ("keys new file/key.json", "file/key.json: Not a directory"),
+        ("keys jwks broken.toml", "signing key"),
+        ("analyse study --png file/pictures", "file/pictures: Not a directory"),
+        ("analyse unreadable.toml", "1 files looked at, 1 damaged or not readable"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence_and_3(
+    line: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken.toml").write_text("site_secrets = [")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9")
+    (tmp_path / "unreadable.toml").symlink_to(UNREADABLE)
+    (tmp_path / "file").touch()
+    (tmp_path / "study").mkdir()
+    for index, each in enumerate(axial_series(3, pixels=lambda n: head(128, 128, seed=n))):
+        (tmp_path / "study" / f"{index}.dcm").write_bytes(encoded(each))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["scanhook", *line.split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (3, "")
+    assert named in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_analysed(
+    run: CliRunner, series: Path
+) -> None:
+    (series / "held-back.dcm").symlink_to(UNREADABLE)
+    answer = run.invoke(group, ["analyse", str(series), "--json"])
+    said = json.loads(answer.stdout)
+    assert answer.exit_code == 1
+    assert len(said["studies"]) == 1
+    (each,) = said["not_read"]
+    assert (Path(each["file"]).name, each["kind"]) == ("held-back.dcm", "unreadable")
