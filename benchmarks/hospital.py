@@ -174,12 +174,17 @@ class Hospital:
 
     def order(self, study: Study) -> None:
         """Queue a study without the web process."""
-        ref = StudyRef(study.study_uid, archive="archive", patient_reference="Patient/1", series=())
+        ref = StudyRef(
+            study.study_uid,
+            archive="archive",
+            patient_reference="Patient/1",
+            patient_identifiers=(PATIENT_ID,),
+        )
         self.dispatcher.submit(order_of(ref, TENANT), self.key(study), "", self.site.model_set)
 
     def key(self, study: Study) -> str:
         """The id of the study's record."""
-        return self.site.sealer.study_key(TENANT, study.study_uid)
+        return self.site.sealer.study_key(TENANT, "Patient/1", study.study_uid)
 
     def ended(self, study: Study) -> StudyRecord:
         """Wait for the end of a study's analysis; refuse anything but an answer."""

@@ -112,7 +112,7 @@ def _ordered(
     desk: HookDesk,
 ) -> tuple[list[_Seen], bool]:
     """Each study with its record, ordered if need be; and whether an order was refused."""
-    keys = [desk.study_key(tenant.name, study.ref.study_uid) for study in found]
+    keys = [key_of(study.ref, tenant, desk) for study in found]
     records = desk.records.get_many(keys)
     seen, refused = [], False
     for study, key, record in zip(found, keys, records, strict=True):
@@ -146,9 +146,14 @@ def _is_current(seen: _Seen, service: CdsService, desk: HookDesk) -> bool:
     return not (waits and Priority(service.priority).before(record.priority))
 
 
+def key_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
+    """The opaque id of the study in this patient's chart, and in no other."""
+    return desk.study_key(tenant.name, ref.patient_reference, ref.study_uid)
+
+
 def content_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
     """Names the study's content to the queue; keyed, or Redis would answer guesses at a UID."""
-    return desk.study_key(tenant.name, content_key(ref))
+    return desk.study_key(tenant.name, ref.patient_reference, content_key(ref))
 
 
 def _order(

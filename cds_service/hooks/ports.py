@@ -52,5 +52,6 @@ class FhirReader(Protocol):
 OpenFhir = Callable[[TenantSettings, str | None], FhirReader]
 """(tenant, access token of this call) -> its FHIR server; connects to nothing but `fhir_base`."""
 
-StudyKey = Callable[[str, str], str]
-"""(tenant's name, study UID) -> the study's opaque id (`queue.payload.Sealer.study_key`)."""
+StudyKey = Callable[[str, str, str], str]
+"""(tenant's name, patient's reference, study UID) -> the opaque id of the study in this patient's
+chart (`queue.payload.Sealer.study_key`)."""

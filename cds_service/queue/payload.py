@@ -71,9 +71,13 @@ class Sealer:
         self._keys = [_derive(secret) for secret in several]
         self._entropy = entropy
 
-    def study_key(self, tenant: str, study_uid: str) -> str:
-        """The opaque id of a study: 32 hex digits that tell nothing without the secret."""
-        text = json.dumps([tenant, study_uid]).encode()
+    def study_key(self, tenant: str, patient_reference: str, study_uid: str) -> str:
+        """The opaque id of a study in one chart: 32 hex digits, worth nothing without the secret.
+
+        The patient is part of it: a chart that names another patient's study has no part in what
+        is known of that one. `patient_reference` is ``Patient/id``, as in `StudyRef`.
+        """
+        text = json.dumps([tenant, patient_reference, study_uid]).encode()
         return _mac(self._keys[0].study, text)[:32]
 
     def seal(self, study: str, order: Mapping[str, Any]) -> str:

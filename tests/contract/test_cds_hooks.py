@@ -67,7 +67,7 @@ def known(at: Site, state: State = State.FINAL, study: Any = None, **changes: An
         "updated_ms": int(ehr.NOW_S * 1000),
         **changes,
     }
-    record = StudyRecord(study_key("ehr", ref.study_uid), state=state, **values)
+    record = StudyRecord(study_key("ehr", ref.patient_reference, ref.study_uid), state=state, **values)
     at.queue.records[record.id] = record
     return record
 
@@ -924,6 +924,24 @@ def test_a_study_of_another_patient_is_left_out() -> None:
     body = patient_view(prefetch={"studies": bundle(imaging_study(patient="p2"))})
     assert call(at, body).get_json() == {"cards": []}
     assert at.queue.orders == []
+
+
+def test_a_chart_that_names_another_patients_study_does_not_get_its_finding() -> None:
+    at = site()
+    known(at)
+    client = at.client()
+    assert call(at, client=client).get_json()["cards"][0]["extension"][EXTENSION]["label"]
+    body = patient_view(
+        context={"userId": "Practitioner/example", "patientId": "p2"},
+        prefetch={"patient": patient("p2"), "studies": bundle(imaging_study(patient="p2"))},
+    )
+    (card,) = call(at, body, client=client).get_json()["cards"]
+    said = card["extension"][EXTENSION]
+    assert said["state"] == "received"
+    assert "label" not in said
+    assert "links" not in card
+    assert [order["patient_reference"] for order in at.queue.orders] == ["Patient/p2"]
+    assert len(at.queue.records) == 2
 
 
 def test_no_route_sets_a_cookie_and_every_answer_has_the_security_headers() -> None:

@@ -175,9 +175,9 @@ class FixedLinks:
         return f"{ehr.BASE_URL}/models/{model_id}/{version}"
 
 
-def study_key(tenant: str, study_uid: str) -> str:
+def study_key(tenant: str, patient_reference: str, study_uid: str) -> str:
     """Opaque, as the real one is."""
-    return hashlib.sha256(f"{tenant} {study_uid}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{tenant} {patient_reference} {study_uid}".encode()).hexdigest()[:32]
 
 
 def settings(**changes: Any) -> Settings:

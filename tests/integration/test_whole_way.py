@@ -144,6 +144,26 @@ def test_the_images_of_another_patient_are_refused_and_nothing_is_written(
     assert found(sekmet, "DiagnosticReport", patient="p3") == []
 
 
+def test_a_finding_stays_in_the_chart_of_the_patient_in_the_images(
+    site: Site, sekmet: Sekmet, orthanc: Orthanc
+) -> None:
+    """Two charts name one study, as after a mix-up or in a damaged ImagingStudy."""
+    study_uid, instances = a_head(orthanc, "p10")
+    own = chart("p10", study_uid, instances, PATIENT_ID)
+    other = chart("p11", study_uid, instances, "SOMEBODY-ELSE")
+    for prefetch in (own, other):
+        put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
+    (first,) = site.ended("p10", own)
+    assert said(first)["state"] in ("final", "abstained"), site.logs()
+    (second,) = site.ended("p11", other)
+    assert (said(second)["state"], said(second)["reasons"]) == ("failed", ["identity"])
+    assert said(second)["study"] != said(first)["study"]
+    assert "links" not in second
+    assert found(sekmet, "DiagnosticReport", patient="p11") == []
+    assert len(found(sekmet, "DiagnosticReport", patient="p10")) == 1
+    assert said(site.cards("p10", own)[0]) == said(first)
+
+
 def test_a_study_that_the_archive_does_not_have_ends_as_failed(site: Site, sekmet: Sekmet) -> None:
     prefetch = chart("p4", "2.25.404", 3, "X")
     (card,) = site.ended("p4", prefetch, within_s=120)

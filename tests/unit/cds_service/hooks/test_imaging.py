@@ -157,7 +157,7 @@ def test_a_summary_of_another_version_is_no_result_and_no_crash() -> None:
     ref = study_ref(
         imaging_study(), patient=patient_ref("p1"), archives=archives, fhir_base=ehr.FHIR_BASE
     )
-    key = study_key("ehr", ref.study_uid)
+    key = study_key("ehr", ref.patient_reference, ref.study_uid)
     at.queue.records[key] = StudyRecord(
         key,
         state=State.FINAL,

@@ -116,13 +116,20 @@ def test_an_order_with_more_than_identifiers_is_refused(sealer: Sealer) -> None:
         sealer.seal("s1", {"pixels": "x" * PAYLOAD_BYTES})
 
 
-def test_opaque_ids_depend_on_tenant_study_and_secret() -> None:
+def test_opaque_ids_depend_on_tenant_patient_study_and_secret() -> None:
     ids = {
-        Sealer([secret]).study_key(tenant, uid)
+        Sealer([secret]).study_key(tenant, patient, uid)
         for secret in (OLD, NEW)
-        for tenant, uid in (("a", "1.2"), ("b", "1.2"), ("a", "1.3"), ("a1", ".2"))
+        for tenant, patient, uid in (
+            ("a", "Patient/1", "1.2"),
+            ("b", "Patient/1", "1.2"),
+            ("a", "Patient/2", "1.2"),
+            ("a", "Patient/1", "1.3"),
+            ("aP", "atient/1", "1.2"),
+            ("a", "Patient/11", ".2"),
+        )
     }
-    assert len(ids) == 8
+    assert len(ids) == 12
     assert all(each.isalnum() and len(each) == 32 for each in ids)
 
 
