@@ -47,6 +47,7 @@ class SeriesReader:
         self._limits = limits
         self._identity = identity
         self._pending: deque[Future[ScoredSlice]] = deque()
+        self._hashes: dict[str, Future[str]] = {}
 
     def read(
         self, series: SeriesFacts, instances: Iterable[bytes], runtimes: Sequence[Runtime]
@@ -62,6 +63,7 @@ class SeriesReader:
             for data in _timed(instances, reading):
                 self._admit(data, series, reading, runtimes)
             self._collect(reading, leaving=0)
+            reading.digests = {uid: hashed.result() for uid, hashed in self._hashes.items()}
         finally:
             self._abandon()
             if close := getattr(instances, "close", None):
@@ -84,7 +86,8 @@ class SeriesReader:
         source = PixelSource(instance)
         with contained(_unreadable):
             places = [place_of(instance, facts) for facts in frame_facts(instance)]
-        reading.digests[instance.sop_instance_uid] = instance.sha256
+        hashed = self._pool.submit(_sha256, instance)
+        self._hashes[instance.sop_instance_uid] = hashed
         reading.vet_ms += (time.perf_counter() - since) * 1e3
         for place in places:
             self._collect(reading, leaving=self._in_flight - 1)
@@ -94,7 +97,7 @@ class SeriesReader:
         reading.decoded_bytes += instance.layout.decoded_bytes if instance.layout else 0
         if reading.decoded_bytes > self._limits.decoded_series_bytes:
             raise LimitExceeded("The decoded series would be larger than the configured limit.")
-        if len(reading.digests) >= self._limits.instances:
+        if len(self._hashes) >= self._limits.instances:
             raise LimitExceeded("The series has more instances than the configured limit.")
 
     def _collect(self, reading: SeriesReading, leaving: int) -> None:
@@ -107,6 +110,10 @@ class SeriesReader:
             future.cancel()
         wait(self._pending)
         self._pending.clear()
+
+
+def _sha256(instance: Instance) -> str:
+    return instance.sha256
 
 
 def _timed(instances: Iterable[bytes], reading: SeriesReading) -> Iterator[bytes]:

@@ -56,6 +56,7 @@ def worker_policy(site: Site) -> WorkerPolicy:
         folder=site.settings.state_dir / "work",
         jobs_per_child=worker.jobs_per_child,
         memory_bytes=worker.memory_bytes,
+        nice=worker.nice,
     )
 
 

@@ -37,6 +37,11 @@ ALARM_AGAIN_S = 5.0
 """A time-out that was swallowed by a destructor comes again."""
 
 PR_SET_PDEATHSIG = 1
+
+SWITCH_S = 0.0002
+"""Between threads that want the interpreter; its default of 5 ms is most of a slice's inference,
+and the thread that receives images would wait for it again and again."""
+
 _KIND = re.compile(r"[a-z0-9-]{1,40}")
 
 
@@ -71,10 +76,11 @@ def serve(
     warm_up: Callable[[], object],
     folder: Path,
     memory_bytes: int,
+    nice: int = 0,
 ) -> NoReturn:
     """Be the child until the parent closes the channel or is gone."""
     try:
-        _settle_in(lifeline, folder, memory_bytes)
+        _settle_in(lifeline, folder, memory_bytes, nice)
         warm_up()
     except BaseException as error:  # noqa: BLE001  # the parent must hear of it, whatever it is
         _tell(channel, {"ready": False, "kind": kind_of(error), "error": type(error).__name__})
@@ -148,7 +154,7 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _settle_in(lifeline: int, folder: Path, memory_bytes: int) -> None:
+def _settle_in(lifeline: int, folder: Path, memory_bytes: int, nice: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides when the child may go
     _die_with_parent(lifeline)
@@ -157,6 +163,8 @@ def _settle_in(lifeline: int, folder: Path, memory_bytes: int) -> None:
     forget_secrets()
     tempfile.tempdir = str(folder)
     random.seed()
+    os.nice(nice)
+    sys.setswitchinterval(SWITCH_S)
 
 
 def _die_with_parent(lifeline: int) -> None:

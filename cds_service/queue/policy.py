@@ -42,6 +42,9 @@ class WorkerPolicy:
     memory_bytes: int = 4096 * 1024 * 1024
     """Address space of the child: MemoryError comes before the OOM killer."""
 
+    nice: int = 0
+    """How far the child stands back for other processes of the machine, 0 to 19."""
+
     rss_bytes: int = 2048 * 1024 * 1024
     """A child that holds more after a job is replaced."""
 

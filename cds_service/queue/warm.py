@@ -57,6 +57,7 @@ class WarmChild:
         memory_bytes: its address space.
         warm_up_timeout_s: time to get ready.
         kept: file descriptors of the parent that the child closes.
+        nice: how far the child stands back for other processes (0 to 19).
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class WarmChild:
         memory_bytes: int,
         warm_up_timeout_s: float,
         kept: tuple[int, ...] = (),
+        nice: int = 0,
     ) -> None:
         self._function, self._warm_up = function, warm_up
         self._folder, self._memory_bytes = folder, memory_bytes
         self._warm_up_timeout_s = warm_up_timeout_s
         self._kept = kept
+        self._nice = nice
         self._process: _Process | None = None
 
     @property
@@ -159,7 +162,15 @@ class WarmChild:
             ours.close()
             for descriptor in (lifeline, *self._kept):
                 os.close(descriptor)
-            serve(theirs, watched, self._function, self._warm_up, self._folder, self._memory_bytes)
+            serve(
+                theirs,
+                watched,
+                self._function,
+                self._warm_up,
+                self._folder,
+                self._memory_bytes,
+                self._nice,
+            )
         theirs.close()
         os.close(watched)
         return _Process(pid, ours, lifeline, started=time.monotonic())

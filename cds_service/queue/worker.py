@@ -86,6 +86,7 @@ def run_worker(
         policy.memory_bytes,
         policy.warm_up_timeout_s,
         kept=(folder.lock,),
+        nice=policy.nice,
     )
     try:
         StudyWorker.arrive(dispatcher, child, folder, policy).run()

@@ -181,6 +181,10 @@ class WorkerSettings(Part):
     threads: int = Field(default=0, ge=0, le=64)
     """Slices at the same time; 0 is one for each core."""
 
+    nice: int = Field(default=10, ge=0, le=19)
+    """How far a worker stands back for other processes of its machine: a hook that waits for an
+    answer goes before a study that does not. 0 where workers have machines of their own."""
+
 
 class WebSettings(Part):
     """Where and how the web process listens."""
