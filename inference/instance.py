@@ -165,6 +165,7 @@ def facts_of(instance: Instance, instances: int | None = None) -> SeriesFacts:
             columns=layout.columns if layout else None,
             samples_per_pixel=layout.samples if layout else None,
             instances=instances,
+            burned_in=text_of(header, "BurnedInAnnotation").strip().upper() == "YES",
         )
 
 

@@ -56,6 +56,8 @@ def _captured(series: SeriesFacts) -> Iterator[Reason]:
     """A screen shot or a scanned film is no acquisition, whatever its modality says."""
     if f"{series.sop_class_uid}.".startswith(f"{SECONDARY_CAPTURE}."):
         yield Reason("secondary-capture", "The series holds pictures of images, not images.")
+    if series.burned_in:
+        yield Reason("burned-in", "The images say that text is burned into their pixels.")
 
 
 def _size(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:

@@ -58,6 +58,8 @@ class SeriesFacts:
     columns: int | None = None
     samples_per_pixel: int | None = None
     instances: int | None = None
+    burned_in: bool = False
+    """BurnedInAnnotation (0028,0301) says YES: the pixels hold text that may identify."""
 
 
 @dataclass(frozen=True)

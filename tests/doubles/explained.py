@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 
@@ -114,7 +115,8 @@ def explanation(drop: float | None = 0.61, *, stated: bool = True) -> Explanatio
     heat = np.exp(-(((across - 4.4) / 1.1) ** 2) - ((down - 3.8) / 1.1) ** 2).astype(np.float32)
     heat /= heat.max()
     spec = InputSpec("image", 224, 224, 0.5, 99.5)
-    drawn = render(phantom(), heat, spec, "Glioma", stated=stated)
+    with ThreadPoolExecutor(1) as encoders:
+        drawn = render(phantom(), heat, spec, "Glioma", stated=stated, encoders=encoders)
     return Explanation(
         method="cam",
         layer="features.8",

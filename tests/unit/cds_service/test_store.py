@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cds_service.explanation import ExplanationPage
 from cds_service.store import ExplanationStore, StoredExplanation, StoreError
@@ -57,7 +59,8 @@ def test_what_was_kept_is_what_opens(root: Path) -> None:
     assert stored.pictures[result.picture.image] == drawn.image_png
     assert stored.pictures[result.picture.overlay] == drawn.overlay_png
     assert stored.pictures[result.picture.figure] == drawn.figure_png
-    assert (result.picture.width, result.picture.height) == (512, 588)
+    with Image.open(io.BytesIO(drawn.image_png)) as picture:
+        assert (result.picture.width, result.picture.height) == picture.size
     assert result.notes == explained.NOTES["brain-mri-tumour"]
     assert len(result.slices) == 24
     assert result.series_number == 4

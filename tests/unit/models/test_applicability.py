@@ -85,3 +85,7 @@ def test_pictures_of_images_are_not_read_whatever_their_modality(last: str) -> N
     assert kinds(captured) == ["secondary-capture"]
     assert kinds(replace(HEAD_MR, sop_class_uid="1.2.840.10008.5.1.4.1.1.4")) == []
     assert kinds(replace(HEAD_MR, sop_class_uid="1.2.840.10008.5.1.4.1.1.77.1.1")) == []
+
+
+def test_images_with_text_burned_in_are_left_to_people() -> None:
+    assert kinds(SeriesFacts("1.2.3", modality="MR", burned_in=True)) == ["burned-in"]
