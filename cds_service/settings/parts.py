@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from inference.limits import MIB
 
@@ -26,7 +26,8 @@ class ArchiveSettings(Part):
     """How tenants, logs and metrics name it."""
 
     base_url: str
-    """The DICOMweb base, without ``/studies``: addresses in resources only select an entry here."""
+    """The DICOMweb base; a ``/studies`` at its end is left away. Addresses in resources only select
+    an entry here."""
 
     username: str = ""
     """For Basic authentication; empty for none."""
@@ -56,6 +57,12 @@ class ArchiveSettings(Part):
 
     series_bytes: int = Field(default=4096 * MIB, gt=0)
     """The most that one series may send before it is refused."""
+
+    @field_validator("base_url")
+    @classmethod
+    def base_is_the_service(cls, base_url: str) -> str:
+        """One form for whoever compares the base and whoever asks below it."""
+        return base_url.rstrip("/").removesuffix("/studies").rstrip("/")
 
 
 class TenantSettings(Part):

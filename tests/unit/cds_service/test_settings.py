@@ -158,6 +158,23 @@ def test_settings_are_frozen_and_hide_their_secrets(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "base"),
+    [
+        ("/dicom-web", "/dicom-web"),
+        ("/dicom-web/", "/dicom-web"),
+        ("/dicom-web/studies", "/dicom-web"),
+        ("/dicom-web/studies/", "/dicom-web"),
+        ("/", ""),
+        ("/studies", ""),
+        ("/old-studies", "/old-studies"),
+    ],
+)
+def test_the_base_of_an_archive_is_the_same_however_it_is_written(written: str, base: str) -> None:
+    archive = ArchiveSettings(name="pacs", base_url=f"https://pacs.example.org{written}")
+    assert archive.base_url == f"https://pacs.example.org{base}"
+
+
+@pytest.mark.parametrize(
     "model",
     [Settings, HookSettings, WorkerSettings, WebSettings, ArchiveSettings, TenantSettings],
 )

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from cds_service.bootstrap import Site
 from cds_service.clients.dicomweb import Archive
 from cds_service.clients.errors import BadAnswer, Rejected, TooLarge
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.clients.quirks import ANY_SYNTAX, MULTIPART, SINGLE, Quirk
 from cds_service.security.egress import Allowance
+from cds_service.settings import ArchiveSettings, Settings
 from tests.doubles.faulty_archive import MULTIPART as SENT
 from tests.doubles.faulty_archive import FaultyArchive, Series, body_of, whole
 from tests.doubles.faulty_http import FaultyServer, Reply, Respond, Seen, answer, json_answer
@@ -29,6 +31,15 @@ def archive(server: FaultyServer, quirk: Quirk = STANDARD, **bounds: int) -> Arc
         retrieval=RetrievalPolicy(deadline_s=10, **bounds),
         quirk=quirk,
     )
+
+
+@pytest.mark.parametrize("written", ["/dw", "/dw/", "/dw/studies", "/dw/studies/"])
+def test_one_base_is_asked_however_it_is_written(written: str) -> None:
+    with FaultyServer(lambda seen: answer(204)) as server:
+        named = ArchiveSettings(name="pacs", base_url=f"{server.base_url}{written}")
+        site = Site(Settings(environment="development", archives=(named,)))
+        assert site.archive(site.settings.archives[0]).series("1.2") == ()
+        assert [seen.path for seen in server.seen] == ["/dw/studies/1.2/series"]
 
 
 def ui(*uids: str) -> dict[str, object]:
