@@ -128,7 +128,10 @@ class Archive:
         Raises:
             UpstreamError: see `cds_service.clients.errors`.
         """
-        found = self._query(f"studies/{_checked(study_uid)}/series", "", SERIES_FIELDS)
+        try:
+            found = self._query(f"studies/{_checked(study_uid)}/series", "", SERIES_FIELDS)
+        except NotFound:
+            return ()  # PS3.18 has an empty list for it; some archives say it so
         if any(dj.uid(data_set, "0020000E") is None for data_set in found):
             raise BadAnswer(f"{self.name} lists a series without its UID.")
         facts = (series_facts(data_set, study_uid) for data_set in found)

@@ -8,7 +8,7 @@
     ├── TimedOut           the total deadline of the call is over
     ├── Truncated          the answer broke off: part of it is never used
     │   └── Damaged        it came whole, and the instance in it ends early each time
-    ├── Incomplete         the archive sent fewer instances than it lists
+    ├── Incomplete         the archive sent fewer instances than it lists, or lists none (yet)
     ├── Throttled          429, or 503 with Retry-After
     ├── ServerError        5xx
     ├── Refused            401 or 403: our credential is not enough
@@ -94,7 +94,7 @@ class Damaged(Truncated):
 
 
 class Incomplete(UpstreamError):
-    """The instances that came are not those that the archive lists."""
+    """The instances that came are not those that the archive lists, or it lists none (yet)."""
 
     kind = "incomplete"
     retryable = True

@@ -98,9 +98,12 @@ class Retrieval:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _list(self) -> tuple[str, ...]:
-        listed = self._archive.instances(self._study, self._series, self._deadline)
+        try:
+            listed = self._archive.instances(self._study, self._series, self._deadline)
+        except NotFound:
+            listed = ()
         if not listed:
-            raise NotFound(f"{self._peer} lists no instance of the series.")
+            raise Incomplete(f"{self._peer} lists no instance of the series.")
         if len(listed) > self._bounds.instances:
             raise TooLarge(f"{self._peer} lists more instances than one series may have.")
         return listed
@@ -125,6 +128,8 @@ class Retrieval:
         try:
             yield from self._streamed(self._path, accepts)
             self._streams = False  # it said all that it has; what is missing is asked for by name
+        except NotFound:
+            self._streams = False  # the list says whether there is something to ask for by name
         except UpstreamError as error:
             if isinstance(error, Rejected) and error.status in _NOT_ACCEPTED:
                 self._streams = False
@@ -154,6 +159,8 @@ class Retrieval:
         error = future.exception()
         if error is None:
             yield future.result()
+        elif isinstance(error, NotFound):  # listed and not there: a later attempt may have it
+            raise self._incomplete()
         elif isinstance(error, UpstreamError) and error.retryable:
             self._failure = error
         else:

@@ -16,7 +16,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 from cds_service.clients.credentials import FixedHeaders
 from cds_service.clients.dicomjson import is_uid
 from cds_service.clients.dicomweb import Archive
-from cds_service.clients.errors import NotFound, Refused
+from cds_service.clients.errors import Incomplete, Refused
 from cds_service.clients.part10 import NotDicom, NotWhole, instance_facts
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.security.egress import Allowance
@@ -68,7 +68,7 @@ def test_a_study_is_found_by_its_accession_number_and_by_its_uid(
 def test_what_is_not_there_is_not_found(archive: Archive) -> None:
     assert archive.find_study(accession="no such number") == ()
     assert archive.series("1.2.3.4") == ()
-    with pytest.raises(NotFound):
+    with pytest.raises(Incomplete):
         list(archive.retrieve("1.2.3.4", "1.2.3.5"))
 
 

@@ -7,7 +7,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from cds_service.clients.credentials import FixedHeaders
 from cds_service.clients.dicomweb import Archive
-from cds_service.clients.errors import NotFound, Refused
+from cds_service.clients.errors import Incomplete, Refused
 from cds_service.clients.policy import RetrievalPolicy
 from cds_service.clients.quirks import QUIRKS
 from cds_service.security.egress import Allowance
@@ -60,7 +60,7 @@ def test_an_empty_list_is_204_and_means_that_there_is_nothing(tiny_pacs: TinyPac
     one = client(tiny_pacs)
     one.ping()
     assert one.find_study(accession="none") == ()
-    with pytest.raises(NotFound):
+    with pytest.raises(Incomplete):
         list(one.retrieve("1.2.3.4", "1.2.3.5"))
 
 

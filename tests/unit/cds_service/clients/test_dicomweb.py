@@ -9,7 +9,7 @@ import pytest
 
 from cds_service.bootstrap import Site
 from cds_service.clients.dicomweb import Archive
-from cds_service.clients.errors import BadAnswer, Rejected, TooLarge
+from cds_service.clients.errors import BadAnswer, Incomplete, Rejected, TooLarge
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.clients.quirks import ANY_SYNTAX, MULTIPART, SINGLE, Quirk
 from cds_service.security.egress import Allowance
@@ -40,6 +40,46 @@ def test_one_base_is_asked_however_it_is_written(written: str) -> None:
         site = Site(Settings(environment="development", archives=(named,)))
         assert site.archive(site.settings.archives[0]).series("1.2") == ()
         assert [seen.path for seen in server.seen] == ["/dw/studies/1.2/series"]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_study_that_the_archive_does_not_know_has_no_series(status: int) -> None:
+    """PS3.18 10.6 knows no 404 for a search; some archives answer so about a study yet to come."""
+    with FaultyServer(lambda seen: answer(status)) as server:
+        assert archive(server).series("1.2") == ()
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+@pytest.mark.parametrize("listing", [answer(404), answer(204), json_answer("[]", DICOM_JSON)])
+def test_a_series_without_instances_may_get_them_later(listing: Reply, in_flight: int) -> None:
+    with FaultyServer(lambda seen: listing if "instances" in seen.path else answer(404)) as server:
+        with pytest.raises(Incomplete) as caught:
+            list(archive(server, requests_in_flight=in_flight).retrieve("1.2", "1.2.3"))
+        assert caught.value.retryable
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_a_listed_instance_that_is_not_there_may_come_later(in_flight: int) -> None:
+    """An index that is ahead of its store; asked again by the next attempt, not at once."""
+    series = Series.of(3)
+    double = FaultyArchive(series, listed=[*series.instances, "1.2.3.4"])
+    with FaultyServer(double) as server:
+        one = archive(server, requests_in_flight=in_flight, attempts=12)
+        with pytest.raises(Incomplete) as caught:
+            list(one.retrieve(series.study_uid, series.series_uid))
+        assert caught.value.retryable
+        assert sum("1.2.3.4" in seen.path for seen in double.retrievals) == 1
+
+
+def test_an_archive_that_gives_no_series_in_one_answer_is_asked_for_instances() -> None:
+    series = Series.of(3)
+
+    def single(seen: Seen, instances: list[bytes]) -> Reply:
+        return whole(seen, instances) if "/instances/" in seen.path else answer(404)
+
+    with FaultyServer(FaultyArchive(series, single)) as server:
+        got = list(archive(server).retrieve(series.study_uid, series.series_uid))
+    assert sorted(got) == sorted(series.instances.values())
 
 
 def ui(*uids: str) -> dict[str, object]:
