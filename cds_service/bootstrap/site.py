@@ -25,7 +25,7 @@ from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.jwks import CallerKeySets
 from cds_service.security.keys import load_signing_key
 from cds_service.security.links import Links
-from cds_service.settings import ArchiveSettings, Settings, TenantSettings
+from cds_service.settings import ArchiveSettings, Settings, TenantSettings, on_this_machine
 from cds_service.store import ExplanationStore
 from models.registry import Registry, load_registry
 
@@ -121,7 +121,7 @@ class Site:
         return CallerKeySets(lambda url: clients[url].send(request).body, time.monotonic)
 
     def _allowance(self, name: str, base_url: str, private: bool) -> Allowance:
-        http_ok = self.settings.environment == "development"
+        http_ok = self.settings.environment == "development" or on_this_machine(base_url)
         return Allowance(name, base_url, http_ok=http_ok, private_ok=private)
 
     def backend(self, tenant: TenantSettings) -> FhirServer | None:

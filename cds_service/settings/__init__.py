@@ -17,6 +17,7 @@ from cds_service.settings.parts import (
     WebSettings,
     WorkerSettings,
 )
+from cds_service.settings.production import on_this_machine
 from cds_service.settings.site import Settings, load
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "environment_without_settings",
     "forget_secrets",
     "load",
+    "on_this_machine",
 ]

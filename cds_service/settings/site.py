@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,7 +25,7 @@ from cds_service.settings.parts import (
     WebSettings,
     WorkerSettings,
 )
-from cds_service.settings.production import refuse_unsafe
+from cds_service.settings.production import queue_address, refuse_unsafe
 from inference.limits import Limits
 
 
@@ -104,6 +104,16 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over TOML over defaults; no .env file is read unasked."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+    @field_validator("redis_url")
+    @classmethod
+    def queue_has_an_address(cls, redis_url: str) -> str:
+        """What redis-py cannot read is found out now, and not quoted: it may hold a password."""
+        try:
+            queue_address(redis_url)
+        except ValueError:
+            raise ValueError("it must be a redis://, rediss:// or unix:// address") from None
+        return redis_url
 
     @model_validator(mode="after")
     def names_fit(self) -> Self:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from cds_service.bootstrap import Site
 from cds_service.errors import UnsafeSettings
 from cds_service.settings import (
     ArchiveSettings,
@@ -72,7 +73,18 @@ def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.Mo
             "private key",
         ),
         (PRODUCTION + ARCHIVE + TENANT + 'backend = "open"', "use smart"),
-        (PRODUCTION + 'redis_url = "redis://queue.example.org:6379/0"', "crosses the network"),
+        (
+            PRODUCTION + ARCHIVE.replace("https://pacs", "http://pacs"),
+            "archive pacs base_url must be https",
+        ),
+        (
+            PRODUCTION + ARCHIVE.replace("https://pacs", "http://127.0.0.1@pacs"),
+            "archive pacs base_url must be https",
+        ),
+        (
+            PRODUCTION + ARCHIVE + TENANT + 'token_url = "http://ehr.example.org/token"',
+            "tenant north token_url must be https",
+        ),
     ],
 )
 def test_what_is_unfit_for_production_is_refused_with_what_to_set(
@@ -99,6 +111,65 @@ def test_a_wrong_file_is_refused_by_name(config: Path, text: str, sentence: str)
     config.write_text('environment = "development"\n' + text)
     with pytest.raises(UnsafeSettings, match=sentence):
         load(config)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://queue.example.org:6379/0",
+        "redis://evil-127.0.0.1.example.org",
+        "redis://127.0.0.1.example.org",
+        "redis://127.0.0.1:secret@queue.example.org",
+        "redis://queue.example.org/0?name=127.0.0.1",
+        "redis:///0?host=queue.example.org",
+        "redis://localhost.example.org",
+        "redis://0.0.0.0",
+    ],
+)
+def test_a_queue_elsewhere_is_not_spoken_to_in_clear(config: Path, url: str) -> None:
+    config.write_text(f'{PRODUCTION}redis_url = "{url}"')
+    with pytest.raises(UnsafeSettings, match="crosses the network") as refusal:
+        load(config)
+    assert "example.org" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "redis://user:secret@127.8.9.10",
+        "redis://[::1]:6379/1",
+        "redis://localhost",
+        "redis://",
+        "rediss://queue.example.org:6380/0",
+        "unix:///run/queue.sock",
+        "unix://user:secret@/run/queue.sock?db=1",
+    ],
+)
+def test_a_queue_on_this_machine_or_behind_tls_is_accepted(config: Path, url: str) -> None:
+    config.write_text(f'{PRODUCTION}redis_url = "{url}"')
+    assert load(config).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://planted", "planted", "redis://planted:99999", "redis://planted/0?socket_timeout=x"],
+)
+def test_what_is_no_address_of_a_queue_is_refused_and_not_quoted(config: Path, url: str) -> None:
+    config.write_text(f'environment = "development"\nredis_url = "{url}"')
+    with pytest.raises(UnsafeSettings, match="redis_url") as refusal:
+        load(config)
+    assert "planted" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8042", "[::1]:8042", "localhost:8042"])
+def test_a_sidecar_on_this_machine_may_speak_plain_http(config: Path, host: str) -> None:
+    """A proxy in front of the archive or the token endpoint: nothing crosses the network."""
+    archive = ARCHIVE.replace("https://pacs.example.org", f"http://{host}")
+    config.write_text(PRODUCTION + archive + TENANT + f'token_url = "http://{host}/token"')
+    settings = load(config)
+    archive_client = Site(settings).archive(settings.archives[0])
+    assert archive_client.client.allowance.origin.scheme == "http"
 
 
 def test_a_missing_file_is_named(config: Path) -> None:
