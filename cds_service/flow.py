@@ -14,7 +14,7 @@ from typing import Protocol
 
 from cds_service.errors import ServiceError
 from fhir_mapping.bundle import require_same_study
-from fhir_mapping.errors import MappingError
+from fhir_mapping.errors import Contradiction, NotOurs
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis, StudyIdentity
 from inference.errors import IdentityMismatch
@@ -52,6 +52,9 @@ class Steps:
     keep: Callable[[Analysis, StudyRef], Kept]
     """Keeps the explanation and writes the resources; both may be repeated."""
 
+    accept_unverified: bool = False
+    """Whether a chart that states no identifier of its patient is taken on trust."""
+
 
 class StudyNotFound(ServiceError):
     """The archive does not have the study, or not yet."""
@@ -85,7 +88,7 @@ def analyse_study(ref: StudyRef, steps: Steps) -> tuple[Analysis, Kept | None]:
         lambda step: steps.reached("inferring") if step == "reading" else None,
         identity=StudyIdentity(ref.study_uid),
     )
-    check_identity(analysis, ref)
+    check_identity(analysis, ref, accept_unverified=steps.accept_unverified)
     check_unchanged(series, steps.archive.series(ref.study_uid))
     if not analysis.results:
         return analysis, None
@@ -93,17 +96,17 @@ def analyse_study(ref: StudyRef, steps: Steps) -> tuple[Analysis, Kept | None]:
     return analysis, steps.keep(analysis, ref)
 
 
-def check_identity(analysis: Analysis, ref: StudyRef) -> None:
+def check_identity(analysis: Analysis, ref: StudyRef, *, accept_unverified: bool = False) -> None:
     """Refuse images of another patient or study than the one whose chart is open.
 
     Raises:
-        IdentityMismatch: nothing of the analysis may be kept.
+        IdentityMismatch, PatientNotKnown: nothing of the analysis may be kept.
     """
     if not analysis.results:
         return
     try:
-        require_same_study(analysis.identity, ref)
-    except MappingError as error:
+        require_same_study(analysis.identity, ref, accept_unverified=accept_unverified)
+    except (Contradiction, NotOurs) as error:
         raise IdentityMismatch(error.sentence) from None
 
 

@@ -45,12 +45,14 @@ class Order:
 
 def order_of(ref: StudyRef, tenant: str) -> dict[str, Any]:
     """The order as JSON values, without anything empty."""
+    identifiers, left_out = _bounded(ref.patient_identifiers)
     order: dict[str, Any] = {
         "tenant": tenant,
         "study_uid": ref.study_uid,
         "archive": ref.archive,
         "patient_reference": ref.patient_reference,
-        "patient_identifiers": _bounded(ref.patient_identifiers),
+        "patient_identifiers": identifiers,
+        "identifiers_left_out": left_out or ref.identifiers_left_out or None,
         "based_on_references": list(ref.based_on_references[:5]),
         "modalities": list(ref.modalities[:8]),
         "instances": ref.instances,
@@ -73,6 +75,7 @@ def ref_of(order: Mapping[str, Any]) -> Order:
             archive=_text(order["archive"]),
             patient_reference=_text(order["patient_reference"]),
             patient_identifiers=_texts(order.get("patient_identifiers", ())),
+            identifiers_left_out=bool(order.get("identifiers_left_out")),
             based_on_references=_texts(order.get("based_on_references", ())),
             modalities=_texts(order.get("modalities", ())),
             instances=order.get("instances"),
@@ -87,13 +90,18 @@ def ref_of(order: Mapping[str, Any]) -> Order:
         raise UnreadableOrder("The order lacks what we put into it.") from None
 
 
-def _bounded(identifiers: Sequence[str]) -> list[str]:
+def _bounded(identifiers: Sequence[str]) -> tuple[list[str], bool]:
+    """What an order holds of the identifiers, and whether one that matters had no room.
+
+    One that is too long for DICOM matters only where nothing else is left to compare with: a chart
+    that states identifiers is not a chart without any.
+    """
+    possible = [value for value in identifiers if len(value.strip()) <= IDENTIFIER_CHARACTERS]
     kept: list[str] = []
-    for value in identifiers:
-        fits = sum(map(len, kept)) + len(value) <= IDENTIFIERS_CHARACTERS
-        if fits and len(value.strip()) <= IDENTIFIER_CHARACTERS:
+    for value in possible:
+        if sum(map(len, kept)) + len(value) <= IDENTIFIERS_CHARACTERS:
             kept.append(value)
-    return kept
+    return kept, len(kept) < len(possible) or (bool(identifiers) and not kept)
 
 
 def _text(value: object) -> str:

@@ -42,6 +42,7 @@ class FhirReports:
     form: WriteForm
     demo: bool
     models: Mapping[str, ModelFacts] = field(default_factory=dict)
+    accept_unverified_patients: bool = False
 
     def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
         """One transaction; a report that a person has taken over is left as it is.
@@ -60,6 +61,7 @@ class FhirReports:
             models=self.models,
             demo=self.demo,
             form=self.form,
+            accept_unverified_patients=self.accept_unverified_patients,
         )
         bundle = report_bundle(analysis, ref, context)
         if bundle is None:

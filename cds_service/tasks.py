@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -16,8 +16,10 @@ from cds_service.queue.records import StudyRecords
 from cds_service.queue.state import State, StudyRecord
 from cds_service.store import ExplanationStore
 from cds_service.summary import summarise
+from fhir_mapping.errors import PatientNotKnown
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis, Outcome
+from inference.errors import IdentityMismatch
 from inference.pipeline import Analyser
 
 SAID = (Outcome.FINDING, Outcome.NO_FINDING)
@@ -35,7 +37,8 @@ class ReportWriter(Protocol):
 class StudyTask:
     """Takes one order from the queue to the end of its record.
 
-    `archives` and `writers` are by archive name and tenant name.
+    `archives` and `writers` are by archive name and tenant name. `unverified` are the tenants whose
+    charts are taken on trust when they state no identifier of the patient.
     """
 
     archives: Mapping[str, Archive]
@@ -45,6 +48,7 @@ class StudyTask:
     store: ExplanationStore
     notes: Mapping[str, ModelNotes]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    unverified: Set[str] = frozenset()
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """Run one attempt; whatever it raises carries `kind` and `retryable` for the worker."""
@@ -55,8 +59,13 @@ class StudyTask:
             analyser=self.analyser,
             reached=attempt.reached,
             keep=attempt.keep,
+            accept_unverified=asked.tenant in self.unverified,
         )
-        analysis, kept = analyse_study(asked.ref, steps)
+        try:
+            analysis, kept = analyse_study(asked.ref, steps)
+        except (IdentityMismatch, PatientNotKnown):
+            attempt.forget()
+            raise
         attempt.end(analysis, kept)
 
 
@@ -82,6 +91,17 @@ class _Attempt:
         )
         report_id = task.writers[self._tenant].write(analysis, ref, explanation_id, at)
         return Kept(explanation_id, report_id)
+
+    def forget(self) -> None:
+        """Take back what an earlier analysis said: the same doubt is about that, too."""
+        self._record = self._task.records.advance(
+            self._record,
+            self._record.state,
+            summary={},
+            instance_digest="",
+            explanation_id="",
+            report_id="",
+        )
 
     def end(self, analysis: Analysis, kept: Kept | None) -> None:
         said = analysis.outcome in SAID

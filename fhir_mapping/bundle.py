@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from fhir_mapping.context import ReportContext, Resource, WriteForm
 from fhir_mapping.device import device
-from fhir_mapping.errors import Contradiction, NotOurs
+from fhir_mapping.errors import Contradiction, NotOurs, PatientNotKnown
 from fhir_mapping.identity import (
     Identity,
     device_identity,
@@ -33,9 +33,9 @@ def report_bundle(analysis: Analysis, ref: StudyRef, context: ReportContext) -> 
     that takes them one by one never sees a report before its results.
 
     Raises `Contradiction` (another study; the same result twice), `NotOurs` (another patient),
-    `InvalidResource`.
+    `PatientNotKnown`, `InvalidResource`.
     """
-    require_same_study(analysis.identity, ref)
+    require_same_study(analysis.identity, ref, accept_unverified=context.accept_unverified_patients)
     results = tuple(r for r in analysis.results if r.outcome is not Outcome.NOT_ANALYSED)
     if not results:
         return None
@@ -52,21 +52,34 @@ def report_bundle(analysis: Analysis, ref: StudyRef, context: ReportContext) -> 
     return bundle
 
 
-def require_same_study(identity: StudyIdentity, ref: StudyRef) -> None:
+def require_same_study(
+    identity: StudyIdentity, ref: StudyRef, *, accept_unverified: bool = False
+) -> None:
     """Refuse to write about another study or patient than the one that was asked for.
 
     Raises `Contradiction` when the study UID or a stated accession number differs, `NotOurs` when
-    the images state a PatientID that is none of the patient's identifiers. What either side does
-    not state cannot be compared.
+    the images state a PatientID that is none of the patient's identifiers, `PatientNotKnown` when
+    they state one and the chart's are unknown or incomplete. `accept_unverified` takes a chart
+    that states no identifier at all. What the images do not state cannot be compared.
     """
     if identity.study_uid != ref.study_uid:
         raise Contradiction("The images belong to another study.")
     patient_id = identity.patient_id.strip()
-    if patient_id and ref.patient_identifiers and patient_id not in ref.patient_identifiers:
-        raise NotOurs("The images' patient is not the patient of the chart.")
+    if patient_id and patient_id not in ref.patient_identifiers:
+        _refuse_patient(ref, accept_unverified=accept_unverified)
     accession = identity.accession_number.strip()
     if accession and ref.accession_number and accession != ref.accession_number.strip():
         raise Contradiction("The images state another accession number than the study.")
+
+
+def _refuse_patient(ref: StudyRef, *, accept_unverified: bool) -> None:
+    """Say why the images' PatientID does not do; no identifier at all may be let through."""
+    if ref.identifiers_left_out:
+        raise PatientNotKnown("The chart's identifiers could not all be compared with the images.")
+    if ref.patient_identifiers:
+        raise NotOurs("The images' patient is not the patient of the chart.")
+    if not accept_unverified:
+        raise PatientNotKnown("The chart's identifiers are not known.")
 
 
 def require_unique(bundle: Resource) -> None:

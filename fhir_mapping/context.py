@@ -74,6 +74,7 @@ class ReportContext:
     clock. `organisation` runs the algorithm (``performer``; never a Device).
     `label_ai` sets ``meta.security`` AIAST, which is younger than FHIR 4.0.1 and may be refused.
     `resource_types` is what the server lets us write; the rest is left out.
+    `accept_unverified_patients` writes also for a chart that states no identifier.
 
     Raises `Malformed` for a naive `recorded`, an address with a secret, a root that is no URI, or a
     type that is never written.
@@ -92,6 +93,7 @@ class ReportContext:
     form: WriteForm = WriteForm.CONDITIONAL_UPDATE
     resource_types: frozenset[str] = WRITABLE
     identifier_root: str = IDENTIFIER_ROOT
+    accept_unverified_patients: bool = False
 
     def __post_init__(self) -> None:
         if self.recorded.utcoffset() is None:

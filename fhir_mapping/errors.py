@@ -7,6 +7,7 @@
     ├── Malformed           not the JSON, resource type or syntax that was asked for
     ├── Contradiction       two elements that must agree do not
     ├── NotOurs             the resource is of another patient or server than asked for
+    ├── PatientNotKnown     nothing of the chart tells whether the images are its patient's
     ├── StudyNotAvailable   the study is announced, cancelled or withdrawn: nothing to fetch
     ├── ArchiveNotAllowed   the images are said to lie where we may not connect
     └── InvalidResource     what we made is not FHIR R4: our mistake, and it is not sent
@@ -53,6 +54,12 @@ class NotOurs(MappingError):
     """A resource about another patient, or on another server, than the one asked for."""
 
     kind = "not-ours"
+
+
+class PatientNotKnown(MappingError):
+    """The images state a patient and the chart states nothing to compare with, or too much."""
+
+    kind = "identity-unknown"
 
 
 class StudyNotAvailable(MappingError):

@@ -39,6 +39,7 @@ ISSUE_TYPES = {
     "unreadable": "structure",
     "too-large": "too-costly",
     "identity": "business-rule",
+    "identity-unknown": "business-rule",
     "incomplete": "incomplete",
     "model": "exception",
 }

@@ -70,7 +70,8 @@ class StudyRef:
     `archive` is the *name* of a configured archive: an address in a resource only selects one.
     References are relative (``Patient/1``), as the EHR's FHIR server wrote them.
     `patient_identifiers` are the values of ``Patient.identifier``, against which the images'
-    PatientID is checked before anything is written.
+    PatientID is checked before anything is written; `identifiers_left_out` says that the chart
+    states others, too, that could not be taken along.
     `started` is a moment; `started_text` is the FHIR ``dateTime`` as written, of any precision.
     """
 
@@ -87,6 +88,7 @@ class StudyRef:
     instances: int | None = None
     series: tuple[SeriesRef, ...] = ()
     started_text: str | None = None
+    identifiers_left_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class PatientRef:
 
     reference: str
     identifiers: tuple[str, ...] = ()
+    identifiers_left_out: bool = False
+    """The chart states identifiers and none is usable, which is not the same as stating none."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,10 @@ def patient_ref(patient_id: str, patient: object = None) -> PatientRef:
         raise Malformed("What was read as the patient is not a Patient resource.")
     if found.get("id") != bare:
         raise NotOurs("The Patient resource is of another patient.")
-    values = (text(item, "value", 256) for item in members(found, "identifier"))
-    return PatientRef(f"Patient/{bare}", tuple(dict.fromkeys(v for v in values if v)))
+    values = [text(i, "value", 256) for i in members(found, "identifier") if "value" in i]
+    usable = tuple(dict.fromkeys(value for value in values if value))
+    left_out = bool(values) and not usable
+    return PatientRef(f"Patient/{bare}", usable, identifiers_left_out=left_out)
 
 
 def study_refs(
@@ -191,6 +197,7 @@ def study_ref(
         archive=archive,
         patient_reference=patient.reference,
         patient_identifiers=patient.identifiers,
+        identifiers_left_out=patient.identifiers_left_out,
         imaging_study_reference=_own_reference(study, "ImagingStudy"),
         based_on_references=_based_on(study, fhir_base),
         encounter_reference=relative_reference(

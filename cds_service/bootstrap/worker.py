@@ -101,6 +101,7 @@ def study_task(site: Site) -> StudyTask:
         records=site.dispatcher(patient=True).records,
         store=site.store,
         notes=_notes(site),
+        unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
     )
 
 
@@ -117,6 +118,7 @@ def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
         form=FORMS[tenant.fhir_ids],
         demo=site.settings.demo,
         models=_facts(site),
+        accept_unverified_patients=tenant.accept_unverified_patients,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from cds_service.clients.errors import TimedOut, UpstreamError
 from cds_service.clients.policy import HOOK_POLICY, Deadline
 from cds_service.hooks.discovery import PATIENT_KEY, STUDIES_KEY
-from cds_service.hooks.errors import DataMissing, ServerNotAllowed
+from cds_service.hooks.errors import DataMissing, InvalidCall, ServerNotAllowed
 from cds_service.hooks.ports import FhirReader, OpenFhir
 from cds_service.hooks.request import HookRequest, Sent
 from cds_service.security.egress import NotAllowed, parse_url
@@ -51,6 +51,17 @@ def check_server(request: HookRequest, tenant: TenantSettings) -> None:
         raise ServerNotAllowed("fhirServer is not the server that is configured for this caller.")
 
 
+def check_patient(request: HookRequest) -> None:
+    """Accept no Patient resource but that of the chart that is open.
+
+    Raises:
+        InvalidCall: the resource has the id of somebody else.
+    """
+    stated = request.prefetched(PATIENT_KEY, "Patient").resource.get("id")
+    if stated not in (None, request.context.patient_id):
+        raise InvalidCall("prefetch.patient is another patient than context.patientId.")
+
+
 @dataclass(frozen=True)
 class FoundStudy:
     """One study of the patient, and the resource it was read from."""
@@ -78,6 +89,7 @@ class Chart:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_server(request, tenant)
+        check_patient(request)
         self._request = request
         self._tenant = tenant
         self._archives = archives
@@ -86,6 +98,7 @@ class Chart:
         self._clock = clock
         self._deadline: Deadline | None = None
         self._server: FhirReader | None = None
+        self._whose: PatientRef | None = None
 
     def __enter__(self) -> Chart:
         return self
@@ -107,15 +120,16 @@ class Chart:
     def orderable(self, study: FoundStudy) -> StudyRef:
         """The study with what only an order needs: patient identifiers and the right archive.
 
-        What cannot be read is left out: the default archive, no identifiers.
+        What cannot be read is left out: the default archive, no identifiers (then the worker
+        refuses images that state a patient).
 
         Raises:
             MappingError: an Endpoint names an archive that is not allowed.
         """
-        fhir_base = self._tenant.fhir_base
+        patient, fhir_base = self._patient(), self._tenant.fhir_base
         references = endpoint_references(study.resource, fhir_base)[:ENDPOINTS_AT_MOST]
         endpoints = {ref: self._read(ref) for ref in references}
-        return self._ref(study.resource, self._patient(), endpoints)
+        return self._ref(study.resource, patient, endpoints)
 
     def _usable(self, resources: Iterator[Mapping[str, Any]]) -> Iterator[FoundStudy]:
         """One that cannot be used costs a line in the log, never the others."""
@@ -183,13 +197,25 @@ class Chart:
         return token is None or token.allows("ImagingStudy", "s")
 
     def _patient(self) -> PatientRef:
+        """The chart's patient; whatever was sent instead of identifiers, the server is asked once.
+
+        They are what protects against images of somebody else, so ``null`` and an
+        OperationOutcome are no answer here.
+        """
+        if self._whose is None:
+            sent = self._request.prefetched(PATIENT_KEY, "Patient").resource
+            whose = self._known(sent)
+            if not whose.identifiers:
+                read = self._known(self._read(whose.reference))
+                stated = read.identifiers or read.identifiers_left_out
+                whose = read if stated else whose
+            self._whose = whose
+        return self._whose
+
+    def _known(self, resource: Mapping[str, Any] | None) -> PatientRef:
         patient_id = self._request.context.patient_id
-        sent = self._request.prefetched(PATIENT_KEY, "Patient")
-        resource = sent.resource if sent.sent is Sent.PRESENT else None
-        if sent.sent is Sent.ABSENT:
-            resource = self._read(f"Patient/{patient_id}")
         try:
-            return patient_ref(patient_id, resource)
+            return patient_ref(patient_id, resource or None)
         except MappingError as error:
             _log.warning("patient left out", extra={"kind": error.kind})
             return patient_ref(patient_id)

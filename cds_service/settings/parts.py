@@ -119,6 +119,10 @@ class TenantSettings(Part):
     fhir_ids: Literal["conditional", "client-assigned"] = "conditional"
     """How results find their place again: conditional update by identifier, or an id of our own."""
 
+    accept_unverified_patients: bool = False
+    """Whether images that state a PatientID are taken for a chart that states no identifier of its
+    patient. Off, such a study fails as ``identity-unknown``; on, only the study UID is compared."""
+
     @model_validator(mode="after")
     def keys_are_known(self) -> Self:
         """A tenant without keys could never be verified."""

@@ -67,7 +67,9 @@ def known(at: Site, state: State = State.FINAL, study: Any = None, **changes: An
         "updated_ms": int(ehr.NOW_S * 1000),
         **changes,
     }
-    record = StudyRecord(study_key("ehr", ref.patient_reference, ref.study_uid), state=state, **values)
+    record = StudyRecord(
+        study_key("ehr", ref.patient_reference, ref.study_uid), state=state, **values
+    )
     at.queue.records[record.id] = record
     return record
 
@@ -311,15 +313,48 @@ def test_a43_an_empty_bundle_is_a_chart_without_studies() -> None:
         assert call(site(), body).get_json() == {"cards": []}
 
 
-@pytest.mark.parametrize("value", [None, {"resourceType": "OperationOutcome"}])
-def test_a43_a_patient_that_is_not_there_is_not_read_again(value: Any) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {"resourceType": "OperationOutcome"},
+        {"resourceType": "Practitioner", "id": "p1", "identifier": [{"value": "X"}]},
+        {"resourceType": "Patient", "identifier": [{"value": "X"}]},
+        {"resourceType": "Patient", "id": "p1"},
+        [patient()],
+        "p1",
+    ],
+)
+def test_a43_a_patient_without_identifiers_is_read_from_the_server(value: Any) -> None:
+    """``null`` is an answer about studies; who the patient is, the images are checked against."""
     at = site()
+    at.chart.resources = [patient()]
     body = patient_view(
         prefetch={"patient": value, "studies": bundle(imaging_study())},
         fhirServer=ehr.FHIR_BASE,
     )
     assert call(at, body).status_code == 200
-    assert at.chart.asked == []
+    assert at.chart.asked == ["Patient/p1"]
+    assert at.queue.orders[0]["patient_identifiers"] == ["MRN-1"]
+
+
+def test_a43_the_patient_is_read_once_for_all_studies() -> None:
+    at = site()
+    studies = [imaging_study(f"1.2.3.{i}") for i in range(4)]
+    body = patient_view(prefetch={"studies": bundle(*studies)}, fhirServer=ehr.FHIR_BASE)
+    assert call(at, body).status_code == 200
+    assert at.chart.asked == ["Patient/p1"]
+    assert len(at.queue.orders) == 4
+
+
+@pytest.mark.parametrize("studies", [bundle(), bundle(imaging_study())])
+def test_a43_the_patient_resource_of_somebody_else_is_400(studies: Any) -> None:
+    at = site()
+    body = patient_view(prefetch={"patient": patient("p2"), "studies": studies})
+    answer = call(at, body)
+    assert answer.status_code == 400
+    assert "prefetch.patient" in answer.get_json()["issue"][0]["diagnostics"]
+    assert at.queue.orders == []
 
 
 def test_a44_only_what_is_missing_is_read() -> None:

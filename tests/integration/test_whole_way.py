@@ -144,6 +144,18 @@ def test_the_images_of_another_patient_are_refused_and_nothing_is_written(
     assert found(sekmet, "DiagnosticReport", patient="p3") == []
 
 
+@pytest.mark.parametrize("patient", [None, {"resourceType": "OperationOutcome"}])
+def test_a_chart_that_does_not_say_who_it_is_of_gets_nothing(
+    site: Site, sekmet: Sekmet, orthanc: Orthanc, patient: Any
+) -> None:
+    study_uid, instances = a_head(orthanc, "p12")
+    patient_id = "p12" if patient is None else "p13"
+    prefetch = chart(patient_id, study_uid, instances, PATIENT_ID) | {"patient": patient}
+    (card,) = site.ended(patient_id, prefetch)
+    assert (said(card)["state"], said(card)["reasons"]) == ("failed", ["identity-unknown"])
+    assert found(sekmet, "DiagnosticReport", patient=patient_id) == []
+
+
 def test_a_finding_stays_in_the_chart_of_the_patient_in_the_images(
     site: Site, sekmet: Sekmet, orthanc: Orthanc
 ) -> None:

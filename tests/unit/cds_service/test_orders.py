@@ -30,7 +30,7 @@ FULL = StudyRef(
 SMALL = StudyRef(study_uid="1.2.3", archive="pacs", patient_reference="Patient/p1")
 
 
-@pytest.mark.parametrize("ref", [FULL, SMALL])
+@pytest.mark.parametrize("ref", [FULL, SMALL, replace(SMALL, identifiers_left_out=True)])
 def test_an_order_is_json_and_comes_back_as_the_same_study(ref: StudyRef) -> None:
     order = json.loads(json.dumps(order_of(ref, "ehr")))
     found = ref_of(order)
@@ -60,7 +60,15 @@ def test_the_largest_order_fits_into_its_envelope() -> None:
 
 def test_an_identifier_that_no_image_can_hold_is_left_out() -> None:
     long = replace(SMALL, patient_identifiers=("x" * 65, "MRN-1"))
-    assert order_of(long, "ehr")["patient_identifiers"] == ["MRN-1"]
+    order = order_of(long, "ehr")
+    assert order["patient_identifiers"] == ["MRN-1"]
+    assert "identifiers_left_out" not in order
+
+
+@pytest.mark.parametrize("stated", [("x" * 65,), tuple(f"{i:064}" for i in range(200))])
+def test_a_chart_whose_identifiers_have_no_room_is_not_one_without(stated: tuple[str, ...]) -> None:
+    order = order_of(replace(SMALL, patient_identifiers=stated), "ehr")
+    assert ref_of(order).ref.identifiers_left_out
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ ABSTAINED = replace(
 UNCODED_FINDING = replace(RESULT, finding=UNCODED, probabilities=(UNCODED, NO_TUMOUR))
 NOT_RUN = replace(ABSTAINED, outcome=Outcome.NOT_ANALYSED, probabilities=(), slices=())
 
-MINIMAL_REF = StudyRef(STUDY_UID, "main", "Patient/p1")
+MINIMAL_REF = StudyRef(STUDY_UID, "main", "Patient/p1", ("MRN-1",))
 FULL_REF = StudyRef(
     study_uid=STUDY_UID,
     archive="main",

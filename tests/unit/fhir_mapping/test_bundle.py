@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 
 from fhir_mapping.bundle import report_bundle, require_same_study, require_unique
 from fhir_mapping.context import ReportContext, WriteForm
-from fhir_mapping.errors import Contradiction, InvalidResource, Malformed, NotOurs
+from fhir_mapping.errors import (
+    Contradiction,
+    InvalidResource,
+    Malformed,
+    NotOurs,
+    PatientNotKnown,
+)
 from fhir_mapping.existing import replacing, written_report
 from fhir_mapping.identity import observation_identity, report_identity
 from fhir_mapping.study import StudyRef
@@ -33,6 +40,7 @@ from tests.unit.fhir_mapping.cases import (
 )
 
 OUTCOMES = {"finding": RESULT, "no finding": NEGATIVE, "abstained": ABSTAINED}
+UNKNOWN = replace(MINIMAL_REF, patient_identifiers=())
 OTHER_SERIES = replace(RESULT, series_uid="1.2.3.4")
 
 
@@ -219,11 +227,33 @@ def test_images_of_another_study_or_patient_are_refused(
     [
         (StudyIdentity(STUDY_UID), FULL_REF),
         (StudyIdentity(STUDY_UID, " X9 ", "", "A1 "), FULL_REF),
-        (StudyIdentity(STUDY_UID, "MRN-9", "", "A9"), MINIMAL_REF),
+        (StudyIdentity(STUDY_UID, "MRN-1", "", "A9"), MINIMAL_REF),
+        (StudyIdentity(STUDY_UID), UNKNOWN),
+        (StudyIdentity(STUDY_UID, "  "), UNKNOWN),
     ],
 )
 def test_what_is_not_stated_is_not_compared(identity: StudyIdentity, ref: StudyRef) -> None:
     require_same_study(identity, ref)
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ({"patient_identifiers": ()}, True),
+        ({"patient_identifiers": (), "identifiers_left_out": True}, False),
+        ({"patient_identifiers": ("X9",), "identifiers_left_out": True}, False),
+    ],
+)
+def test_a_chart_whose_identifiers_are_not_known_is_refused(
+    changes: dict[str, Any], accepted: bool
+) -> None:
+    """What is unknown is no match; only a site may decide to trust a chart without identifiers."""
+    analysis, ref = analysis_of(RESULT), replace(MINIMAL_REF, **changes)
+    with pytest.raises(PatientNotKnown):
+        report_bundle(analysis, ref, MINIMAL_CONTEXT)
+    trusting = replace(MINIMAL_CONTEXT, accept_unverified_patients=True)
+    with nullcontext() if accepted else pytest.raises(PatientNotKnown):
+        assert report_bundle(analysis, ref, trusting)
 
 
 @pytest.mark.parametrize("left_out", ["Observation", "Device", "Provenance"])

@@ -111,9 +111,19 @@ def test_all_reading_of_one_call_shares_one_deadline() -> None:
     assert len(at.chart.given_s) <= 6
 
 
-def test_a_patient_resource_of_somebody_else_is_not_used() -> None:
+@pytest.mark.parametrize("value", [7, "", "x" * 300, {"a": 1}, "\u0000"])
+def test_an_identifier_that_cannot_be_used_is_not_the_same_as_none(value: Any) -> None:
     at = site()
-    body = patient_view(prefetch={"patient": patient("p2"), "studies": bundle(imaging_study())})
+    damaged = patient() | {"identifier": [{"value": value}]}
+    cards(at, patient_view(prefetch={"patient": damaged, "studies": bundle(imaging_study())}))
+    assert "patient_identifiers" not in at.queue.orders[0]
+    assert at.queue.orders[0]["identifiers_left_out"] is True
+
+
+def test_what_the_server_says_of_another_patient_is_not_used() -> None:
+    at = site()
+    at.chart.read = lambda *_: patient("p2")  # type: ignore[method-assign]  # a server's fault
+    body = patient_view(prefetch={"studies": bundle(imaging_study())}, fhirServer=ehr.FHIR_BASE)
     cards(at, body)
     assert "patient_identifiers" not in at.queue.orders[0]
 
