@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER
 from cds_service.cli.output import console
-from cds_service.cli.serve import stop
+from cds_service.cli.stopping import hear_signals
 from cds_service.demo import Demo, running
 from cds_service.sandbox import Walk, WalkRow, walk
 from fhir_mapping.wording import probability_band
@@ -47,7 +46,7 @@ def command(
         raise click.UsageError("--json goes with --once")
     since = time.monotonic()
     terminal = Console(stderr=True)
-    signal.signal(signal.SIGTERM, stop)
+    hear_signals()
     walked: Walk | None = None
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         with terminal.status("starting", spinner="dots") as status:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from pathlib import Path
 
 import click
 
 from cds_service import logs
-from cds_service.cli.serve import stop
+from cds_service.cli.stopping import hear_signals
 from cds_service.sandbox import SandboxPlan, serve
 from cds_service.settings import SandboxSecrets
 
@@ -52,6 +51,6 @@ def command(
     with serve(plan) as sandbox:
         click.echo(f"charts: {sandbox.ehr_url}/")
         click.echo(f"archive: {sandbox.archive_url}")
-        signal.signal(signal.SIGTERM, stop)
+        hear_signals()
         with contextlib.suppress(KeyboardInterrupt):
             sandbox.wait()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from cds_service import logs, settings
 from cds_service.bootstrap import Site
 from cds_service.bootstrap.web import web_app
+from cds_service.cli.stopping import hear_signals
 from cds_service.web import server
 
 
@@ -23,12 +22,7 @@ def command(config: Path | None) -> None:
     logs.configure(site.settings.log_level)
     running = server(web_app(site), site.settings)
     click.echo(f"listening on {site.settings.web.host}:{running.effective_port}", err=True)
-    signal.signal(signal.SIGTERM, stop)
+    hear_signals()
     with contextlib.suppress(KeyboardInterrupt):
         running.run()
     running.close()
-
-
-def stop(_number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does."""
-    raise KeyboardInterrupt
