@@ -23,6 +23,7 @@ from cds_service.hooks.feedback import REASONS, CardLedger
 from cds_service.hooks.invoke import HookDesk
 from cds_service.hooks.routes import Gate, hooks_blueprint
 from cds_service.metrics import Gauges, Metrics, metrics_blueprint
+from cds_service.refusals import Channel, SecureChannel
 from cds_service.security.errors import InvalidToken, Refusal
 from cds_service.security.headers import allow_origin, secure
 from cds_service.security.jwt import Verifier
@@ -171,15 +172,17 @@ def _told(sentence: str, code: str, status: int) -> tuple[Response, int]:
 def server(app: Flask, settings: Settings) -> Any:
     """A waitress server, bound and not yet running: `effective_port`, ``run()``, ``close()``.
 
-    Bodies stay in memory: they hold personal data, and a spill file would outlive a crash.
+    Bodies stay in memory: they hold personal data, and a spill file would outlive a crash. What the
+    server refuses by itself is answered by `refusals`.
     """
     # what was loaded to start stays for good: a full collection over it stops every call for 70 ms
     gc.collect()
     gc.freeze()
-    # a little above our own limit, so that the answer to most of what is too large is our JSON
     body_bytes = settings.hook.body_bytes + 65_536
-    return waitress.create_server(
+    sockets: dict[int, Any] = {}
+    made = waitress.create_server(
         app,
+        map=sockets,
         host=settings.web.host,
         port=settings.web.port,
         threads=settings.web.threads,
@@ -194,3 +197,7 @@ def server(app: Flask, settings: Settings) -> Any:
         clear_untrusted_proxy_headers=True,
         asyncore_use_poll=True,
     )
+    https = settings.base_url.startswith("https://")
+    for each in sockets.values():  # one for each address of the host, and what wakes them
+        each.channel_class = SecureChannel if https else Channel
+    return made

@@ -13,6 +13,8 @@ from contextlib import ExitStack, closing
 import pytest
 from waitress import wasyncore
 
+from cds_service.refusals import SecureChannel
+from cds_service.security.headers import ALWAYS
 from cds_service.web import server
 from tests.doubles.hooking import PATIENT_VIEW, Site, patient_view, settings
 
@@ -56,36 +58,86 @@ def test_a_call_over_a_socket_is_answered_and_says_nothing_of_the_server(
     assert "Server" not in headers
 
 
-def test_too_large_a_body_is_413_whatever_its_size(at: Site, port: int) -> None:
-    status, headers, body = post(port, b" " * 120_000, signed(at))
-    assert (status, headers["Content-Type"]) == (413, "application/json")
-    assert json.loads(body)["resourceType"] == "OperationOutcome"
-    with closing(socket.create_connection(("127.0.0.1", port), 10)) as rude:
-        rude.sendall(
-            b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n"
+@pytest.mark.parametrize("kib", [120, 200, 2048, 10_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_too_large_a_body_is_413_whatever_its_size(
+    at: Site, port: int, kib: int, chunked: bool
+) -> None:
+    """The client is let to the end of its body, or it would see a reset and no answer."""
+    pieces = [b" " * 1024] * kib
+    length = {} if chunked else {"Content-Length": str(kib * 1024)}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request(
+            "POST", PATIENT_VIEW, iter(pieces), signed(at) | length, encode_chunked=chunked
         )
-        assert b" 413 " in rude.recv(4096)
+        answer = connection.getresponse()
+        told(answer.status, dict(answer.getheaders()), answer.read(), 413)
+
+
+@pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"])
+def test_nobody_waits_for_a_body_that_is_far_too_large(port: int, expects: bytes) -> None:
+    start = b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n"
+    told(*raw(port, start + expects + b"\r\n"), 413)
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent_where_the_client_asks(
+    port: int,
+) -> None:
+    start = b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n"
+    told(*raw(port, start + b"Expect: 100-continue\r\n\r\n"), 413)
+
+
+def raw(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes as they are and read the answer."""
+    with closing(socket.create_connection(("127.0.0.1", port), 10)) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def told(status: int, headers: dict[str, str], body: bytes, expected: int) -> None:
+    """One OperationOutcome with one sentence, and the headers that every answer has."""
+    assert status == expected
+    assert headers["Content-Type"] == "application/json"
+    assert headers["Content-Length"] == str(len(body))
+    assert {name: headers.get(name) for name in ALWAYS} == ALWAYS
+    assert not {"Server", "Via"} & set(headers)
+    outcome = json.loads(body)
+    assert outcome["resourceType"] == "OperationOutcome"
+    (issue,) = outcome["issue"]
+    assert issue["diagnostics"].endswith(".")
+
+
+POST = b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.mark.parametrize(
-    "rude",
+    ("rude", "status"),
     [
-        b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
+        # no body can be smuggled in: chunked wins, and what is after it is another request
+        (POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 404),
+        (POST + b"Content-Length: -1\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (POST + b"X: " + b"y" * 70_000 + b"\r\n\r\n", 431),
+        (POST + b"no colon\r\n\r\n", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"hello\r\nHost: x\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400),
     ],
 )
-def test_a_request_that_can_be_read_in_two_ways_never_reaches_a_service(
-    rude: bytes, port: int
+def test_what_is_not_http_is_told_so_as_everything_else(
+    rude: bytes, status: int, port: int
 ) -> None:
-    with closing(socket.create_connection(("127.0.0.1", port), 10)) as connection:
-        connection.sendall(rude)
-        answer = connection.recv(4096)
-    assert answer[9:10] in (b"4", b"5")
-    assert b"Traceback" not in answer
+    told(*raw(port, rude), status)
+
+
+def test_a_refusal_over_https_says_that_it_is_always_https() -> None:
+    site = Site(settings(web={"port": 0}, base_url="https://cds.example.org"))
+    with closing(server(site.app, site.settings)) as made:
+        assert made.channel_class is SecureChannel
+        assert made.channel_class.error_task_class.https
 
 
 def test_slow_clients_do_not_keep_others_waiting(at: Site, port: int) -> None:

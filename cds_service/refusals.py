@@ -1,0 +1,112 @@
+"""What waitress itself refuses, said as everything else is: one OperationOutcome, one sentence.
+
+A request that breaks HTTP or a limit never reaches the application, and waitress would answer it
+with its own words as text/plain.
+"""
+
+from __future__ import annotations
+
+import json
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask
+from waitress.utilities import RequestEntityTooLarge
+
+from cds_service.security.headers import ALWAYS, HTTPS_ONLY
+from fhir_mapping.outcome import outcome
+from inference.limits import MIB
+
+SENTENCES = {
+    400: ("structure", "The request is not HTTP that can be read."),
+    413: ("too-long", "The body is too large."),
+    431: ("too-long", "The header is too large."),
+    501: ("not-supported", "This transfer encoding is not known here."),
+}
+FORGET_BYTES = 16 * MIB
+"""A body that is larger than this is not waited for: whoever sends it may see a reset."""
+
+OTHERWISE = ("exception", "The service could not answer.")
+
+
+class Refusal(ErrorTask):  # type: ignore[misc]  # waitress states no types
+    """An answer to a request that could not be read; the connection is closed after it."""
+
+    https = False
+
+    def execute(self) -> None:
+        """Write the whole answer."""
+        error = self.request.error
+        code, sentence = SENTENCES.get(error.code, OTHERWISE)
+        body = json.dumps(outcome(sentence, code), separators=(",", ":")).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [("Content-Type", "application/json"), *ALWAYS.items()]
+        if self.https:
+            self.response_headers.append(("Strict-Transport-Security", HTTPS_ONLY))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class SecureRefusal(Refusal):
+    """The same where the public address is https."""
+
+    https = True
+
+
+class _Nowhere:
+    """A buffer that keeps nothing."""
+
+    def append(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress states no types
+    """Lets a body that is too large come in, up to a point, and keeps none of it.
+
+    A server that closes while a client still sends resets the connection, and the client sees that
+    instead of our answer.
+    """
+
+    forgetting = False
+    expect_continue: bool = False
+
+    def received(self, data: bytes) -> int:
+        """Take bytes of the request; returns how many."""
+        if self.forgetting:
+            return self._forgotten(data)
+        taken: int = super().received(data)
+        # "may I send it?" is answered by the refusal; waitress would say yes and wait
+        asked, self.expect_continue = self.expect_continue, self.expect_continue and not self.error
+        too_large = isinstance(self.error, RequestEntityTooLarge)
+        if too_large and not asked and self.content_length <= FORGET_BYTES:
+            self.forgetting, self.completed = True, False
+            self.body_rcv.getbuf().close()
+            self.body_rcv.buf = _Nowhere()
+        return taken
+
+    def _forgotten(self, data: bytes) -> int:
+        taken: int = self.body_rcv.received(data)
+        self.body_bytes_received += taken
+        over = self.body_bytes_received > FORGET_BYTES
+        self.completed = bool(over or self.body_rcv.completed or self.body_rcv.error)
+        return taken
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress states no types
+    """One connection."""
+
+    parser_class = Parser
+    error_task_class = Refusal
+
+
+class SecureChannel(Channel):
+    """One connection where the public address is https."""
+
+    error_task_class = SecureRefusal
