@@ -54,6 +54,10 @@ class WorkerPolicy:
     grace_s: float = 10
     """After the job's time-out, before the parent kills a child that cannot be interrupted."""
 
+    farewell_s: float = 10
+    """A worker that was told to end and whose Redis is away keeps its last result for so long;
+    then the lease runs out and another worker does the study again."""
+
     backoff_s: tuple[float, ...] = (2.0, 15.0, 60.0)
     """Wait before the 2nd, 3rd, ... attempt."""
 

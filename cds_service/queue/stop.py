@@ -23,6 +23,15 @@ class Stop:
     def __bool__(self) -> bool:
         return self.asked_at > 0
 
+    def given_up(self, since_s: float, farewell_s: float) -> bool:
+        """Whether what could not be done since then (`time.monotonic`) may be left undone.
+
+        Asked warmly it is tried for `farewell_s` more; asked coldly, or not asked, is clear.
+        """
+        if not self.asked_at:
+            return False
+        return self.cold or time.monotonic() - max(since_s, self.asked_at) > farewell_s
+
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
         if not self.asked_at:
             self.asked_at = time.monotonic()

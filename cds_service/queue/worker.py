@@ -315,13 +315,14 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
         record: StudyRecord,
     ) -> None:
         """Settle, as often as Redis needs; a verdict is not lost because Redis restarts."""
+        since = time.monotonic()
         while True:
             try:
                 settle(self, verdict, queue, job, execution, record)
                 return
             except NO_REDIS as error:
                 log.warning("a result waits for Redis", extra=_why(error))
-                if self._stop and self._stop.cold:
+                if self._stop.given_up(since, self.policy.farewell_s):
                     return
                 time.sleep(REST_S)
 

@@ -37,6 +37,7 @@ QUICK: dict[str, Any] = {
     "stuck_s": 1,
     "sweep_s": 0.5,
     "grace_s": 1,
+    "farewell_s": 1,
     "backoff_s": [0.2, 0.4],
     "memory_bytes": 4 << 30,
 }

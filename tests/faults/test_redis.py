@@ -128,6 +128,26 @@ def test_a_worker_can_be_stopped_while_redis_is_away(server: Any, worker: Worker
     assert worker.terminate() == 0
 
 
+def test_a_worker_can_be_stopped_while_a_result_waits_for_redis(
+    server: Any, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    """One signal is enough; the study is done by whoever comes next."""
+    connection = web_connection(server.url)
+    dispatcher = dispatcher_for(connection)
+    record = submit(dispatcher, "a", pause_before_end_s=1)
+    eventually(lambda: connection.llen("test:started") == 1, 20, worker.text)
+    server.process.kill()
+    eventually(lambda: "a result waits for Redis" in worker.text(), 20, worker.text)
+    assert worker.terminate() == 0
+    assert "Traceback" not in worker.text()
+    server.process.start()
+    following = WorkerProcess(server.url, tmp_path / "following")
+    try:
+        eventually(lambda: (dispatcher.records.get(record.id) or record).ended, 20, following.text)
+    finally:
+        following.close()
+
+
 def test_a_redis_without_memory_refuses_and_keeps_what_it_has(server: Any) -> None:
     connection = web_connection(server.url)
     dispatcher = dispatcher_for(connection)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,3 +170,23 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_analysed(
     assert len(said["studies"]) == 1
     (each,) = said["not_read"]
     assert (Path(each["file"]).name, each["kind"]) == ("held-back.dcm", "unreadable")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_waits_for_its_first_redis_ends_at_once_and_quietly(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """A handler of its own: without one, process 1 of a container would not hear SIGTERM."""
+    config = tmp_path / "scanhook.toml"
+    config.write_text(
+        'environment = "development"\n'
+        f'redis_url = "unix://{tmp_path}/nobody.sock"\nsite_secrets = ["{"s" * 40}"]\n'
+    )
+    command = [sys.executable, "-m", "cds_service.cli", "--config", str(config), "worker"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "Redis is not there yet" in process.stderr.readline()
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait(5) == 0
+    assert all(line.startswith("{") for line in said.splitlines()), said
