@@ -42,7 +42,7 @@ __all__ = [
     "StudyRef",
     "StudyRefs",
     "UnusableStudy",
-    "content_key",
+    "content_keys",
     "endpoint_references",
     "patient_ref",
     "study_ref",
@@ -212,15 +212,26 @@ def study_ref(
     )
 
 
-def content_key(ref: StudyRef) -> str:
-    """Return a digest (SHA-256, hex) of what the EHR announces of a study: to notice that it grew.
+def content_keys(ref: StudyRef) -> tuple[str | None, str | None, str | None]:
+    """Return digests (SHA-256, hex) of what the EHR announces of a study: to notice that it grew.
 
-    Covers the study UID, the number of instances, and each series with its number of instances;
-    not their order. What the archive really holds is known only after retrieval.
+    One each for the number of instances, the set of series, and the number of instances of each
+    series; ``None`` for what is not stated (of every series), which is unknown and no change.
+    What the archive really holds is known only after retrieval.
     """
     series = sorted((item.series_uid, item.instances) for item in _deduplicated(ref.series))
-    announced = json.dumps([ref.study_uid, ref.instances, series], separators=(",", ":"))
-    return hashlib.sha256(announced.encode("ascii")).hexdigest()
+    counted = all(instances is not None for _, instances in series)
+    stated = (ref.instances, [uid for uid, _ in series] or None, (counted and series) or None)
+    first, second, third = (
+        None if part is None else _digest([ref.study_uid, index, part])
+        for index, part in enumerate(stated)
+    )
+    return first, second, third
+
+
+def _digest(part: object) -> str:
+    text = json.dumps(part, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _deduplicated(series: Iterable[SeriesRef]) -> Iterator[SeriesRef]:

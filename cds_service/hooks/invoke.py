@@ -18,13 +18,14 @@ from cds_service.hooks.imaging import Chart, FoundStudy, check_server
 from cds_service.hooks.ports import OpenFhir, Orders, Records, StudyKey
 from cds_service.hooks.request import HookRequest
 from cds_service.orders import order_of
+from cds_service.queue.content import changed, joined, named
 from cds_service.queue.errors import QueueError, QueueFull, QueueUnavailable
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.settings import HookSettings, TenantSettings
 from cds_service.summary import ReasonSummary, StudySummary
 from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.errors import MappingError
-from fhir_mapping.study import StudyRef, content_key
+from fhir_mapping.study import StudyRef, content_keys
 from inference.analysis import Outcome
 
 _log = logging.getLogger(__name__)
@@ -117,7 +118,9 @@ def _ordered(
     seen, refused = [], False
     for study, key, record in zip(found, keys, records, strict=True):
         known = _Seen(study, key, content_of(study.ref, tenant, desk), record)
-        if not (refused or _is_current(known, service, desk)):
+        if _is_current(known, service, desk):
+            known = _learnt(known, desk)
+        elif not refused:
             try:
                 known = replace(known, record=_order(known, chart, service, tenant, desk))
             except MappingError as error:
@@ -136,14 +139,27 @@ def _is_current(seen: _Seen, service: CdsService, desk: HookDesk) -> bool:
     record = seen.record
     if record is None or record.models != desk.models().version:
         return False
-    # an order from the archive's own notice knows no content of the EHR's ("as it is")
-    if record.content_key not in ("", seen.content):
+    if changed(record.content_key, seen.content):
         return False
     if record.state is State.FAILED:
         age_s = desk.site.clock_s() - record.updated_ms / 1000
         return age_s < desk.retry_failed_after_s
     waits = record.state is State.RECEIVED
     return not (waits and Priority(service.priority).before(record.priority))
+
+
+def _learnt(seen: _Seen, desk: HookDesk) -> _Seen:
+    """Keep what this announcement adds, so that the next one has more to be compared with."""
+    record = seen.record
+    if record is None or record.state is State.FAILED:  # a write would put its retry off
+        return seen
+    if joined(record.content_key, seen.content) == record.content_key:
+        return seen
+    try:
+        return replace(seen, record=desk.orders.learn(record, seen.content))
+    except QueueError as error:
+        _log.warning("content not noted", extra={"kind": error.kind, "study": seen.key})
+        return seen
 
 
 def key_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
@@ -153,7 +169,10 @@ def key_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
 
 def content_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
     """Names the study's content to the queue; keyed, or Redis would answer guesses at a UID."""
-    return desk.study_key(tenant.name, ref.patient_reference, content_key(ref))
+    return named(
+        part and desk.study_key(tenant.name, ref.patient_reference, part)[:16]
+        for part in content_keys(ref)
+    )
 
 
 def _order(

@@ -30,6 +30,9 @@ class Orders(Protocol):
     ) -> StudyRecord:
         """The study's record, new or old. Raises QueueFull, QueueUnavailable, PayloadTooLarge."""
 
+    def learn(self, record: StudyRecord, content_key: str) -> StudyRecord:
+        """Note what more is known of the content. Raises QueueUnavailable."""
+
     def ahead_of(self, record: StudyRecord) -> int | None:
         """How many studies wait before this one; None if it does not wait."""
 

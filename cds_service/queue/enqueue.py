@@ -8,6 +8,7 @@ from typing import Any
 
 from redis import Redis
 
+from cds_service.queue.content import changed, joined
 from cds_service.queue.errors import QueueFull, StaleRecord, TamperedPayload
 from cds_service.queue.payload import Sealer, job_key
 from cds_service.queue.policy import DispatchPolicy
@@ -65,7 +66,8 @@ class Dispatcher:
         Args:
             order: identifiers and references only; sealed before it leaves the process.
             study_key: `Sealer.study_key` of the study.
-            content_key: names the content as far as the caller knows it; empty means "as it is".
+            content_key: names the content as far as the caller knows it (see `content`); empty
+                means "as it is".
             models: version of the set of models.
             priority: stat, routine or backfill.
 
@@ -85,6 +87,18 @@ class Dispatcher:
         if self._starts_again(record, wanted):
             return self._restart(record, wanted)
         return self._promote(record, wanted.priority)
+
+    def learn(self, record: StudyRecord, content_key: str) -> StudyRecord:
+        """Note what more is known of a content that has not changed; the analysis goes on.
+
+        Raises:
+            QueueUnavailable: Redis did not answer in time.
+        """
+        known = joined(record.content_key, content_key)
+        try:
+            return self.records.note_content(record, known)
+        except StaleRecord:
+            return self.records.get(record.id) or record
 
     def requeue(self, study_key: str) -> StudyRecord | None:
         """Try a failed study again now, by hand; None if there is no such record."""
@@ -144,8 +158,7 @@ class Dispatcher:
             raise QueueFull(f"{waiting} studies wait already; try again later")
 
     def _starts_again(self, record: StudyRecord, wanted: StudyRecord) -> bool:
-        grown = wanted.content_key not in ("", record.content_key)
-        if grown or wanted.models != record.models:
+        if changed(record.content_key, wanted.content_key) or wanted.models != record.models:
             return True
         if record.state is not State.FAILED:
             return False
@@ -155,12 +168,15 @@ class Dispatcher:
     def _restart(self, record: StudyRecord, wanted: StudyRecord) -> StudyRecord:
         """Begin anew; if somebody else did so first, theirs is as good."""
         self._admit(wanted.priority)
+        content = wanted.content_key
+        if not changed(record.content_key, content):
+            content = joined(record.content_key, content)
         try:
             restarted = self.records.restart(
                 record,
                 priority=wanted.priority,
                 job_id=wanted.job_id,
-                content_key=wanted.content_key,
+                content_key=content,
                 models=wanted.models,
                 sealed=wanted.sealed,
             )

@@ -163,6 +163,10 @@ class StudyRecords:
         """Note another priority; it does not disturb a running attempt."""
         return self._change(record, {"priority": priority}, look_s=0, not_before_s=None)
 
+    def note_content(self, record: StudyRecord, content_key: str) -> StudyRecord:
+        """Note a fuller name of the same content; it does not disturb a running attempt."""
+        return self._change(record, {"content_key": content_key}, look_s=0, not_before_s=None)
+
     def open_records(self, due_only: bool = True, limit: int = 1000) -> list[str]:
         """Ids of open records, those first that wait longest to be looked at."""
         with redis_reached():

@@ -890,6 +890,47 @@ def test_b06_a_study_that_grew_is_ordered_again() -> None:
     assert "Outdated" in card["detail"]
 
 
+def announced(count: int | None) -> dict[str, Any]:
+    """A call for the study with this number of instances, or none stated."""
+    study = imaging_study(numberOfInstances=count)
+    return patient_view(prefetch={"patient": patient(), "studies": bundle(study)})
+
+
+@pytest.mark.parametrize(
+    ("counts", "orders"),
+    [
+        ((24, None, 24, None), 1),
+        ((None, 24, None, 24), 1),
+        ((24, None, 48, None, 48), 2),
+        ((None, 24, None, 48), 2),
+        ((24, 12), 2),
+    ],
+)
+def test_b06_a_count_that_is_not_stated_is_no_growth(
+    counts: tuple[int | None, ...], orders: int
+) -> None:
+    at = site()
+    client = at.client()
+    for count in counts:
+        assert call(at, announced(count), client=client).status_code == 200
+        for record in at.queue.records.values():
+            done = replace(record, state=State.FINAL, summary=FINDING.to_json())
+            at.queue.records[record.id] = done
+    assert len(at.queue.orders) == orders
+
+
+def test_b06_a_queue_that_cannot_note_the_count_does_not_hide_the_result() -> None:
+    at = site()
+    known(at, content_key="")
+    at.queue.learn = refuse  # type: ignore[method-assign]  # the double's fault of this test
+    (card,) = call(at).get_json()["cards"]
+    assert card["extension"][EXTENSION]["state"] == "final"
+
+
+def refuse(*_: Any) -> StudyRecord:
+    raise QueueUnavailable("down")
+
+
 def test_b06_other_models_are_a_reason_to_order_again() -> None:
     at = site()
     known(at, models="older")

@@ -16,6 +16,7 @@ from cds_service.clients.errors import UpstreamError
 from cds_service.clients.policy import HttpPolicy
 from cds_service.hooks.feedback import CardLedger
 from cds_service.hooks.invoke import HookDesk, ServedModels
+from cds_service.queue.content import changed, joined
 from cds_service.queue.errors import QueueUnavailable
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.security.jwks import CallerKeySets
@@ -113,7 +114,7 @@ class QueueInMemory:
         self.orders.append(dict(order))
         self.priorities.append(str(priority))
         record = self.records.get(study_key) or StudyRecord(study_key)
-        same = (record.content_key, record.models) == (content_key, models)
+        same = record.models == models and not changed(record.content_key, content_key)
         record = replace(
             record,
             state=record.state if same and record.state is not State.FAILED else State.RECEIVED,
@@ -123,6 +124,13 @@ class QueueInMemory:
         )
         self.records[study_key] = record
         return record
+
+    def learn(self, record: StudyRecord, content_key: str) -> StudyRecord:
+        if self.error:
+            raise self.error
+        known = joined(record.content_key, content_key)
+        self.records[record.id] = replace(record, content_key=known)
+        return self.records[record.id]
 
     def ahead_of(self, record: StudyRecord) -> int | None:
         if self.error:

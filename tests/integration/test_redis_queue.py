@@ -148,6 +148,23 @@ def test_a_grown_study_or_new_models_start_again_and_keep_the_last_summary(
     assert in_queues(connection) == [again.job_id.encode()]
 
 
+def test_what_is_announced_less_fully_is_no_growth_and_what_is_learnt_stays(
+    dispatcher: Dispatcher, connection: Redis
+) -> None:
+    record = submit(dispatcher, content="24.-")
+    running = dispatcher.records.begin(record, "w")
+    learnt = dispatcher.learn(record, "24.s1")
+    assert (learnt.content_key, learnt.job_id) == ("24.s1", record.job_id)
+    dispatcher.transport.drop(record.job_id)
+    for step in (State.FETCHING, State.INFERRING, State.WRITING, State.FINAL):
+        running = dispatcher.records.advance(running, step)
+    assert running.content_key == "24.s1", "the attempt that ran meanwhile keeps it"
+    for content in ("24.-", "-.s1", "-.-", ""):
+        assert submit(dispatcher, content=content).state is State.FINAL
+    assert in_queues(connection) == []
+    assert submit(dispatcher, content="-.s2").state is State.RECEIVED
+
+
 def test_growth_replaces_the_job_that_still_waits(
     dispatcher: Dispatcher, connection: Redis
 ) -> None:

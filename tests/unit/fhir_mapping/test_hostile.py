@@ -19,7 +19,7 @@ from fhir_mapping.bundle import report_bundle
 from fhir_mapping.context import ModelFacts
 from fhir_mapping.errors import MappingError
 from fhir_mapping.searchset import endpoints_in, resources_in
-from fhir_mapping.study import content_key, endpoint_references, patient_ref, study_ref, study_refs
+from fhir_mapping.study import content_keys, endpoint_references, patient_ref, study_ref, study_refs
 from fhir_mapping.text import markup, plain
 from inference.analysis import GateResult
 from tests.unit.fhir_mapping.cases import (
@@ -137,7 +137,7 @@ def tried(study: object, found: object) -> None:
         said = json.dumps(kept, ensure_ascii=False)
         assert said.isprintable()
         assert len(said) < 2000
-        content_key(ref)
+        content_keys(ref)
     study_refs([study], patient=PATIENT, archives=ARCHIVES, fhir_base=FHIR)
     for item in endpoint_references(study, FHIR):
         assert item.startswith("Endpoint/")

@@ -24,7 +24,7 @@ from fhir_mapping.study import (
     PatientRef,
     SeriesRef,
     StudyRef,
-    content_key,
+    content_keys,
     endpoint_references,
     patient_ref,
     study_ref,
@@ -454,23 +454,33 @@ def test_the_closest_archive_of_the_list_is_selected() -> None:
     assert nested.select(f"https://p.example/studies/{UID}", UID) == "root"
 
 
-def test_content_key_changes_when_the_study_grows_and_with_nothing_else() -> None:
+def test_content_keys_change_when_the_study_grows_and_with_nothing_else() -> None:
     ref = read(imaging_study())
-    assert content_key(ref) == content_key(replace(ref, series=ref.series[::-1], started=None))
-    assert content_key(ref) == content_key(replace(ref, archive="other", modalities=()))
+    assert content_keys(ref) == content_keys(replace(ref, series=ref.series[::-1], started=None))
+    assert content_keys(ref) == content_keys(replace(ref, archive="other", modalities=()))
+    assert None not in content_keys(ref)
     grown = [
         replace(ref, instances=25),
-        replace(ref, instances=None),
         replace(ref, series=ref.series[:1]),
         replace(ref, series=(replace(ref.series[0], instances=21), ref.series[1])),
         replace(ref, study_uid="1.2"),
     ]
-    assert len({content_key(ref), *map(content_key, grown)}) == 6
+    assert len({content_keys(ref), *map(content_keys, grown)}) == 5
 
 
-def test_content_key_copes_with_counts_that_are_not_stated() -> None:
+def test_what_is_not_stated_of_the_content_is_unknown_and_nothing_else_changes() -> None:
+    ref = read(imaging_study())
+    instances, series, counts = content_keys(ref)
+    assert content_keys(replace(ref, instances=None)) == (None, series, counts)
+    assert content_keys(replace(ref, series=())) == (instances, None, None)
+    uncounted = (replace(ref.series[0], instances=None), *ref.series[1:])
+    assert content_keys(replace(ref, series=uncounted)) == (instances, series, None)
+
+
+def test_content_keys_cope_with_a_series_that_is_listed_twice() -> None:
     series = (SeriesRef("1.2.1"), SeriesRef("1.2.1", instances=3), SeriesRef("1.2.2"))
-    assert content_key(StudyRef("1.2", "main", "Patient/p1", series=series))
+    found = content_keys(StudyRef("1.2", "main", "Patient/p1", series=series))
+    assert (found[0], found[2]) == (None, None)
 
 
 def test_resources_are_taken_out_of_whatever_holds_them() -> None:
