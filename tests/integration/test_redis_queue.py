@@ -153,7 +153,7 @@ def test_what_is_announced_less_fully_is_no_growth_and_what_is_learnt_stays(
 ) -> None:
     record = submit(dispatcher, content="24.-")
     running = dispatcher.records.begin(record, "w")
-    learnt = dispatcher.learn(record, "24.s1")
+    learnt = dispatcher.learn(running, "24.s1")
     assert (learnt.content_key, learnt.job_id) == ("24.s1", record.job_id)
     dispatcher.transport.drop(record.job_id)
     for step in (State.FETCHING, State.INFERRING, State.WRITING, State.FINAL):
