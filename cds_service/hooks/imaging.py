@@ -155,9 +155,9 @@ class Chart:
         sent = self._request.prefetched(STUDIES_KEY, "Bundle")
         if sent.sent is Sent.EMPTY:
             return iter(())
-        if sent.sent is Sent.FAILED:
+        if sent.sent is Sent.FAILED and not self._readable():
             raise DataMissing("prefetch.studies could not be read by the client.")
-        if sent.sent is Sent.ABSENT:
+        if sent.sent in (Sent.ABSENT, Sent.FAILED):
             return iter(self._searched(most))
         page = list(islice(_matches(sent.resource), READ_AT_MOST))
         if len(page) < most and _has_next(sent.resource) and self._readable():

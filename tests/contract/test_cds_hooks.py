@@ -295,16 +295,41 @@ def test_a43_an_absent_key_is_read_from_the_server() -> None:
     assert at.chart.asked == ["ImagingStudy"]
 
 
-def test_a43_what_the_client_could_not_read_is_not_tried_again() -> None:
+FAILED_PREFETCH = {"resourceType": "OperationOutcome", "issue": []}
+
+
+def test_a43_what_the_client_could_not_read_is_read_once_with_the_token_of_the_call() -> None:
+    """Not a blind repeat: clients fail on our search's parameters, or run it for another user."""
     at = site()
-    failed = {"resourceType": "OperationOutcome", "issue": []}
+    at.chart.resources = [imaging_study()]
     body = patient_view(
-        prefetch={"patient": patient(), "studies": failed},
+        prefetch={"patient": patient(), "studies": FAILED_PREFETCH},
         fhirServer=ehr.FHIR_BASE,
         fhirAuthorization=authorization(),
     )
+    assert len(call(at, body).get_json()["cards"]) == 1
+    assert at.chart.asked == ["ImagingStudy"]
+    assert at.chart.opened == [("ehr", "secret-token")]
+
+
+@pytest.mark.parametrize(
+    ("members", "asked"),
+    [
+        ({}, []),
+        ({"fhirServer": ehr.FHIR_BASE, "fhirAuthorization": {"scope": "user/Patient.read"}}, []),
+        ({"fhirServer": ehr.FHIR_BASE, "fhirAuthorization": {}}, ["ImagingStudy"]),
+    ],
+)
+def test_a43_what_neither_could_read_is_412_after_one_try_at_most(
+    members: dict[str, Any], asked: list[str]
+) -> None:
+    at = site()
+    at.chart.error = TimedOut("late", deadline_s=2)
+    if "fhirAuthorization" in members:
+        members = {**members, "fhirAuthorization": authorization(**members["fhirAuthorization"])}
+    body = patient_view(prefetch={"patient": patient(), "studies": FAILED_PREFETCH}, **members)
     assert call(at, body).status_code == 412
-    assert at.chart.asked == []
+    assert at.chart.asked == asked
 
 
 def test_a43_an_empty_bundle_is_a_chart_without_studies() -> None:
