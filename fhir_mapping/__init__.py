@@ -15,13 +15,11 @@ from fhir_mapping.study import (
     PatientRef,
     SeriesRef,
     StudyRef,
-    StudyRefs,
-    UnusableStudy,
     content_keys,
     endpoint_references,
     patient_ref,
     study_ref,
-    study_refs,
+    unusable_ref,
 )
 from fhir_mapping.warm import warm_up
 
@@ -33,8 +31,6 @@ __all__ = [
     "ReportContext",
     "SeriesRef",
     "StudyRef",
-    "StudyRefs",
-    "UnusableStudy",
     "WriteForm",
     "WrittenReport",
     "content_keys",
@@ -50,7 +46,7 @@ __all__ = [
     "require_same_study",
     "resources_in",
     "study_ref",
-    "study_refs",
+    "unusable_ref",
     "warm_up",
     "written_report",
 ]

@@ -22,7 +22,7 @@ def resources_in(body: object, resource_type: str) -> tuple[Json, ...]:
 def endpoints_in(body: object) -> dict[str, object]:
     """Return the Endpoints of a Bundle by every reference that may name them.
 
-    That is ``Endpoint/id`` and the entry's ``fullUrl``: what `study_refs` wants as `endpoints`.
+    That is ``Endpoint/id`` and the entry's ``fullUrl``: what `study_ref` wants as `endpoints`.
     """
     named: dict[str, object] = {}
     for full_url, found in _entries(body):

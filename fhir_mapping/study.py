@@ -17,7 +17,6 @@ from fhir_mapping.endpoints import EndpointChoice, endpoint_references
 from fhir_mapping.errors import (
     Contradiction,
     Malformed,
-    MappingError,
     MissingElement,
     NotOurs,
     StudyNotAvailable,
@@ -34,19 +33,16 @@ from fhir_mapping.reading import (
     text,
     uid,
 )
-from models.contract import Reason
 
 __all__ = [
     "PatientRef",
     "SeriesRef",
     "StudyRef",
-    "StudyRefs",
-    "UnusableStudy",
     "content_keys",
     "endpoint_references",
     "patient_ref",
     "study_ref",
-    "study_refs",
+    "unusable_ref",
 ]
 
 
@@ -101,22 +97,6 @@ class PatientRef:
     """The chart states identifiers and none is usable, which is not the same as stating none."""
 
 
-@dataclass(frozen=True)
-class UnusableStudy:
-    """An ImagingStudy that cannot be fetched, and why; `reference` when it states its id."""
-
-    reference: str | None
-    reason: Reason
-
-
-@dataclass(frozen=True)
-class StudyRefs:
-    """What could be read of a list of ImagingStudy resources."""
-
-    usable: tuple[StudyRef, ...] = ()
-    unusable: tuple[UnusableStudy, ...] = ()
-
-
 def patient_ref(patient_id: str, patient: object = None) -> PatientRef:
     """Join the context's patient id and, if it was read, the Patient resource.
 
@@ -139,33 +119,6 @@ def patient_ref(patient_id: str, patient: object = None) -> PatientRef:
     return PatientRef(f"Patient/{bare}", usable, identifiers_left_out=left_out)
 
 
-def study_refs(
-    imaging_studies: Iterable[object],
-    *,
-    patient: PatientRef,
-    archives: ArchiveAddresses,
-    fhir_base: str,
-    endpoints: Mapping[str, object] | None = None,
-) -> StudyRefs:
-    """Read every ImagingStudy; one that cannot be used costs a reason, never the others.
-
-    `endpoints` maps a reference (as written, or relative) to the Endpoint that was read for it.
-    A study that is listed twice is taken once.
-    """
-    usable: dict[str, StudyRef] = {}
-    unusable: list[UnusableStudy] = []
-    for item in imaging_studies:
-        try:
-            ref = study_ref(
-                item, patient=patient, archives=archives, fhir_base=fhir_base, endpoints=endpoints
-            )
-            usable.setdefault(ref.study_uid, ref)
-        except MappingError as error:
-            reason = Reason(error.kind, error.sentence)
-            unusable.append(UnusableStudy(_own_reference(item, "ImagingStudy"), reason))
-    return StudyRefs(tuple(usable.values()), tuple(unusable))
-
-
 def study_ref(
     imaging_study: object,
     *,
@@ -177,7 +130,7 @@ def study_ref(
     """Read one ImagingStudy (R4).
 
     Raises a `MappingError`: `Malformed` (another resource, an illegal UID), `MissingElement` (no
-    study UID, subject, status or archive), `NotOurs` (another patient), `StudyNotAvailable`,
+    study UID, status or archive), `NotOurs` (another patient, or no subject), `StudyNotAvailable`,
     `Contradiction` (two study UIDs), `ArchiveNotAllowed`.
     """
     study = resource(imaging_study, "ImagingStudy")
@@ -209,6 +162,24 @@ def study_ref(
         modalities=_modalities(study),
         instances=count(study, "numberOfInstances"),
         series=tuple(s if s.archive != archive else _without_archive(s) for s in series),
+    )
+
+
+def unusable_ref(imaging_study: object, patient: PatientRef) -> StudyRef:
+    """Return what a person knows a study by, of one that `study_ref` refused for what it states.
+
+    It names no DICOM study and no archive, so that nothing can be fetched with it.
+    """
+    study = member({"study": imaging_study}, "study")
+    started_text, started = date_time(study, "started")
+    return StudyRef(
+        study_uid="",
+        archive="",
+        patient_reference=patient.reference,
+        imaging_study_reference=_own_reference(study, "ImagingStudy"),
+        started=started,
+        started_text=started_text,
+        modalities=_modalities(study),
     )
 
 
@@ -246,7 +217,7 @@ def _own_reference(value: object, resource_type: str) -> str | None:
 def _require_patient(study: Json, patient: PatientRef, fhir_base: str) -> None:
     written = text(member(study, "subject"), "reference")
     if written is None:
-        raise MissingElement("The study does not say whose it is.")
+        raise NotOurs("The study does not say whose it is.")
     own_id = patient.reference.removeprefix("Patient/")
     if written.lower() == f"urn:uuid:{own_id}".lower():
         return

@@ -6,6 +6,7 @@ only when a study must be ordered: an answer that is ready costs no call.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,9 +24,16 @@ from cds_service.hooks.request import HookRequest, Sent
 from cds_service.security.egress import NotAllowed, parse_url
 from cds_service.settings import TenantSettings
 from fhir_mapping.addresses import ArchiveAddresses
-from fhir_mapping.errors import MappingError
+from fhir_mapping.errors import MappingError, NotOurs, StudyNotAvailable
 from fhir_mapping.reading import member, members
-from fhir_mapping.study import PatientRef, StudyRef, endpoint_references, patient_ref, study_ref
+from fhir_mapping.study import (
+    PatientRef,
+    StudyRef,
+    endpoint_references,
+    patient_ref,
+    study_ref,
+    unusable_ref,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,10 +72,17 @@ def check_patient(request: HookRequest) -> None:
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """One study of the patient, and the resource it was read from."""
+    """One study of the patient, the resource it was read from, and why it cannot be ordered."""
 
     ref: StudyRef
     resource: Mapping[str, Any]
+    problem: MappingError | None = None
+
+    @property
+    def name(self) -> str:
+        """What tells it from the patient's other studies: the study UID, else the resource."""
+        written = self.ref.study_uid or self.ref.imaging_study_reference
+        return written or json.dumps(self.resource, sort_keys=True)
 
 
 class Chart:
@@ -108,13 +123,16 @@ class Chart:
             self._server.close()
 
     def studies(self, most: int) -> list[FoundStudy]:
-        """The newest usable studies of the patient, newest first, none of them twice.
+        """The newest studies of the patient, newest first, none of them twice.
+
+        One that states no usable study UID or archive is among them, with its `problem`: it gets
+        no analysis, and is told so. One that is another's or not available is not.
 
         Raises:
             DataMissing: neither prefetched nor readable (HTTP 412). A chart without studies is
                 an empty list.
         """
-        found = {study.ref.study_uid: study for study in self._usable(self._resources(most))}
+        found = {study.name: study for study in self._found(self._resources(most))}
         return sorted(found.values(), key=_started, reverse=True)[:most]
 
     def orderable(self, study: FoundStudy) -> StudyRef:
@@ -131,14 +149,17 @@ class Chart:
         endpoints = {ref: self._read(ref) for ref in references}
         return self._ref(study.resource, patient, endpoints)
 
-    def _usable(self, resources: Iterator[Mapping[str, Any]]) -> Iterator[FoundStudy]:
+    def _found(self, resources: Iterator[Mapping[str, Any]]) -> Iterator[FoundStudy]:
         """One that cannot be used costs a line in the log, never the others."""
         patient = patient_ref(self._request.context.patient_id)
         for resource in resources:
             try:
                 yield FoundStudy(self._ref(resource, patient, {}), resource)
-            except MappingError as error:
+            except (NotOurs, StudyNotAvailable) as error:
                 _log.info("study left out", extra={"kind": error.kind})
+            except MappingError as error:
+                _log.info("study not usable", extra={"kind": error.kind})
+                yield FoundStudy(unusable_ref(resource, patient), resource, error)
 
     def _ref(
         self, resource: object, patient: PatientRef, endpoints: Mapping[str, object]

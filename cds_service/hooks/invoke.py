@@ -113,12 +113,14 @@ def _ordered(
     desk: HookDesk,
 ) -> tuple[list[_Seen], bool]:
     """Each study with its record, ordered if need be; and whether an order was refused."""
-    keys = [key_of(study.ref, tenant, desk) for study in found]
+    keys = [key_of(study, tenant, desk) for study in found]
     records = desk.records.get_many(keys)
     seen, refused = [], False
     for study, key, record in zip(found, keys, records, strict=True):
         known = _Seen(study, key, content_of(study.ref, tenant, desk), record)
-        if _is_current(known, service, desk):
+        if study.problem is not None:
+            known = replace(known, record=_not_orderable(known, study.problem))
+        elif _is_current(known, service, desk):
             known = _learnt(known, desk)
         elif not refused:
             try:
@@ -162,9 +164,9 @@ def _learnt(seen: _Seen, desk: HookDesk) -> _Seen:
         return seen
 
 
-def key_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
+def key_of(study: FoundStudy, tenant: TenantSettings, desk: HookDesk) -> str:
     """The opaque id of the study in this patient's chart, and in no other."""
-    return desk.study_key(tenant.name, ref.patient_reference, ref.study_uid)
+    return desk.study_key(tenant.name, study.ref.patient_reference, study.name)
 
 
 def content_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:

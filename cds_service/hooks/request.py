@@ -35,7 +35,7 @@ class Sent(Enum):
     """``null``: the client looked and there is nothing. Not to be read again."""
 
     FAILED = "failed"
-    """An OperationOutcome: the client tried and could not; its server may still answer our token."""
+    """An OperationOutcome: the client could not. Its server may still answer our token, once."""
 
     PRESENT = "present"
 

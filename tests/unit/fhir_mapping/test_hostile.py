@@ -19,7 +19,13 @@ from fhir_mapping.bundle import report_bundle
 from fhir_mapping.context import ModelFacts
 from fhir_mapping.errors import MappingError
 from fhir_mapping.searchset import endpoints_in, resources_in
-from fhir_mapping.study import content_keys, endpoint_references, patient_ref, study_ref, study_refs
+from fhir_mapping.study import (
+    content_keys,
+    endpoint_references,
+    patient_ref,
+    study_ref,
+    unusable_ref,
+)
 from fhir_mapping.text import markup, plain
 from inference.analysis import GateResult
 from tests.unit.fhir_mapping.cases import (
@@ -138,7 +144,7 @@ def tried(study: object, found: object) -> None:
         assert said.isprintable()
         assert len(said) < 2000
         content_keys(ref)
-    study_refs([study], patient=PATIENT, archives=ARCHIVES, fhir_base=FHIR)
+    unusable_ref(study, PATIENT)
     for item in endpoint_references(study, FHIR):
         assert item.startswith("Endpoint/")
         assert len(item) < 80

@@ -28,7 +28,7 @@ from fhir_mapping.study import (
     endpoint_references,
     patient_ref,
     study_ref,
-    study_refs,
+    unusable_ref,
 )
 
 UID = "1.2.840.113619.2.1"
@@ -150,7 +150,7 @@ def test_the_study_uid_is_found_as_every_profile_writes_it(identifiers: object) 
             {"identifier": [{"system": "urn:dicom:uid", "value": v} for v in ("1.2", "1.3")]},
             Contradiction,
         ),
-        ({"subject": None}, MissingElement),
+        ({"subject": None}, NotOurs),
         ({"subject": {"reference": "Patient/p2"}}, NotOurs),
         ({"subject": {"reference": "https://elsewhere.example/fhir/Patient/p1"}}, NotOurs),
         ({"subject": {"reference": "Group/p1"}}, NotOurs),
@@ -414,15 +414,12 @@ def test_the_accession_number_is_known_by_its_type(
     assert read(imaging_study(**changes)).accession_number == accession
 
 
-def test_one_bad_study_does_not_cost_the_others() -> None:
-    studies = [imaging_study(), "<html>", imaging_study(status="registered", id="s2")]
-    studies.append(imaging_study())
-    found = study_refs(studies, patient=PATIENT, archives=ARCHIVES, fhir_base=FHIR)
-    assert [ref.study_uid for ref in found.usable] == [UID]
-    assert [(u.reference, u.reason.kind) for u in found.unusable] == [
-        (None, "malformed"),
-        ("ImagingStudy/s2", "study-not-available"),
-    ]
+def test_a_study_that_cannot_be_fetched_keeps_what_a_person_knows_it_by() -> None:
+    found = unusable_ref(imaging_study(identifier=[]), PATIENT)
+    whole = read(imaging_study())
+    assert (found.study_uid, found.archive) == ("", "")
+    assert (found.started_text, found.modalities) == (whole.started_text, whole.modalities)
+    assert unusable_ref("<html>", PATIENT) == StudyRef("", "", PATIENT.reference)
 
 
 def test_the_patient_is_the_one_of_the_context() -> None:

@@ -59,7 +59,7 @@ def test_a_study_that_is_listed_twice_is_one() -> None:
     assert len(cards(site(), with_studies(imaging_study(), imaging_study()))) == 1
 
 
-@pytest.mark.parametrize("status", ["registered", "cancelled", "entered-in-error", "unknown", None])
+@pytest.mark.parametrize("status", ["registered", "cancelled", "entered-in-error", "unknown"])
 def test_a_study_that_is_not_available_is_left_out(status: str | None) -> None:
     at = site()
     second = imaging_study(STUDY_UID + ".2")
@@ -144,6 +144,57 @@ def test_a_study_in_an_archive_that_is_not_allowed_says_why_it_was_not_analysed(
     assert card["extension"][EXTENSION]["outcome"] == "not-analysed"
     assert "169" not in str(card)
     assert at.queue.orders == []
+
+
+DICOM_UID = {"system": "urn:dicom:uid", "value": "urn:oid:1.2.3"}
+ELSEWHERE = {
+    "resourceType": "Endpoint",
+    "id": "c",
+    "status": "active",
+    "connectionType": {"code": "dicom-wado-rs"},
+    "address": "http://169.254.169.254/",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        (
+            {"contained": [ELSEWHERE], "endpoint": [{"reference": "#c"}]},
+            "archive-not-allowed",
+        ),
+        ({"identifier": []}, "missing-element"),
+        ({"identifier": [DICOM_UID, {**DICOM_UID, "value": "urn:oid:1.2.4"}]}, "contradiction"),
+        ({"identifier": [{**DICOM_UID, "value": "urn:oid:x"}]}, "malformed"),
+        ({"status": None}, "missing-element"),
+    ],
+)
+def test_a_study_that_cannot_be_ordered_has_one_card_that_says_why(
+    changes: dict[str, Any], kind: str
+) -> None:
+    at = site()
+    damaged = imaging_study(STUDY_UID + ".2", started="2020-01-01", **changes)
+    good, told = cards(at, with_studies(imaging_study(), damaged, damaged))
+    said = told["extension"][EXTENSION]
+    assert (said["state"], said["outcome"], said["reasons"]) == (
+        "abstained",
+        "not-analysed",
+        [kind],
+    )
+    assert told["summary"] == "MR of 2020-01-01 was not analysed by AI"
+    assert "169" not in str(told)
+    assert good["extension"][EXTENSION]["state"] == "received"
+    assert len(at.queue.orders) == 1
+
+
+def test_two_studies_without_a_uid_are_two_cards() -> None:
+    studies = [imaging_study(identifier=[], id=name, started=None) for name in ("a", "b", None)]
+    assert len({card["uuid"] for card in cards(site(), with_studies(*studies))}) == 3
+
+
+@pytest.mark.parametrize("subject", [None, {"display": "p1"}, {"reference": "Patient/p2"}])
+def test_a_study_that_is_not_said_to_be_the_patient_s_is_left_out(subject: Any) -> None:
+    assert cards(site(), with_studies(imaging_study(subject=subject, identifier=[]))) == []
 
 
 def test_after_one_failure_of_the_queue_it_is_left_alone() -> None:
