@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
-from cds_service.cli.output import console
+from cds_service.cli.output import add_row, console, printable
 from cds_service.folder import NotRead, StudyFiles, files_in, group_studies
 from fhir_mapping.wording import probability_band
 from inference.analysis import Analysis, ModelResult, Outcome
@@ -109,7 +109,7 @@ def _print_all(answers: Sequence[Analysis | InferenceError], not_read: Sequence[
         else:
             click.echo(f"failed: {answer.sentence} ({answer.kind})")
     for each in not_read:
-        click.echo(f"not read: {each.file}: {each.sentence}", err=True)
+        click.echo(f"not read: {printable(str(each.file))}: {each.sentence}", err=True)
 
 
 def as_values(analysis: Analysis) -> dict[str, Any]:
@@ -203,7 +203,8 @@ def _print(analysis: Analysis) -> None:
 def _series_table(analysis: Analysis) -> Table:
     table = Table("series", "modality", "images", "used", "why", title="Series")
     for series in analysis.series:
-        table.add_row(
+        add_row(
+            table,
             str(series.series_number if series.series_number is not None else "-"),
             series.modality or "-",
             str(series.instances if series.instances is not None else "-"),
@@ -219,5 +220,5 @@ def _result_table(result: ModelResult) -> Table:
         title += f", slice {result.deciding_slice} of {len(result.slices)}"
     table = Table("label", "probability", "stated from", title=title)
     for label in result.probabilities:
-        table.add_row(label.display, probability_band(label.probability), f"{label.threshold:.0%}")
+        add_row(table, label.display, probability_band(label.probability), f"{label.threshold:.0%}")
     return table

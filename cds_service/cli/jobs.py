@@ -13,7 +13,7 @@ from rich.table import Table
 from cds_service import settings
 from cds_service.bootstrap import Site
 from cds_service.cli import NotThere
-from cds_service.cli.output import console
+from cds_service.cli.output import add_row, console, folding_table
 from cds_service.queue import JobRow, dead_letters, jobs
 
 
@@ -52,9 +52,14 @@ def _site(context: click.Context) -> Site:
 
 
 def _table(rows: Sequence[JobRow]) -> Table:
-    table = Table("study", "state", "priority", "attempts", "kind of failure", "age", "quiet for")
+    table = folding_table(
+        *("study", "state", "priority", "attempts", "kind of failure", "age", "quiet for")
+    )
+    study = table.columns[0]  # `requeue` wants it letter by letter, in one piece
+    study.no_wrap, study.min_width = True, max((len(row.study) for row in rows), default=0)
     for row in rows:
-        table.add_row(
+        add_row(
+            table,
             row.study,
             row.state,
             row.priority,
