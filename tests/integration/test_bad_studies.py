@@ -215,8 +215,8 @@ FAILED, ABSTAINED = "failed", "abstained"
 
 CASES: dict[str, tuple[Callable[[str], list[Held]], str, set[str]]] = {
     "no series": (no_series, FAILED, {"gone"}),
-    "no instances": (no_instances, FAILED, {"not-found"}),
-    "partial": (partial, FAILED, {"not-found"}),
+    "no instances": (no_instances, FAILED, {"incomplete"}),
+    "partial": (partial, FAILED, {"incomplete"}),
     "fewer pixels than declared": (fewer_pixels, FAILED, {"damaged"}),
     "truncated JPEG 2000": (truncated_jpeg_2000, FAILED, {"undecodable"}),
     "RLE bomb": (bomb("run_lengths_declared"), FAILED, {"too-large", "undecodable"}),
