@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ def examine(trial: Trial) -> Finding:
     return Finding(trial.what, well, said, "" if well else trial.advice, took_ms)
 
 
-def trials(site: Site) -> Iterator[Trial]:
-    """Everything that the settings name, nearest first."""
+def trials(site: Site, *, here: bool = False) -> Iterator[Trial]:
+    """Everything that the settings name, nearest first; `here`, only a worker of this machine."""
     settings = site.settings
     yield Trial(
         "store",
@@ -73,7 +74,8 @@ def trials(site: Site) -> Iterator[Trial]:
         partial(_clock, site),
         "let both machines follow one time source: tokens and retries depend on it",
     )
-    yield Trial("worker", "worker", partial(_worker, site), "start `scanhook worker`")
+    host = socket.gethostname() if here else ""
+    yield Trial("worker", "worker", partial(_worker, site, host), "start `scanhook worker`")
     for package in site.registry.packages:
         yield Trial(
             "models",
@@ -129,11 +131,12 @@ def _clock(site: Site) -> str:
     return f"within {skew_s:.1f} s of the queue's"
 
 
-def _worker(site: Site) -> str:
+def _worker(site: Site, host: str) -> str:
     rows = workers(web_connection(site.settings.redis_url), time.time())
-    fresh = [row for row in rows if row.heard_s < BEAT_S]
+    fresh = [row for row in rows if row.heard_s < BEAT_S and host in ("", row.host)]
     if not fresh:
-        raise NotWell(f"no worker was heard of in the last {BEAT_S:.0f} s")
+        where = " on this machine" if host else ""
+        raise NotWell(f"no worker{where} was heard of in the last {BEAT_S:.0f} s")
     return f"{len(fresh)} there, the last was heard {fresh[0].heard_s:.0f} s ago"
 
 

@@ -18,14 +18,17 @@ KINDS = ("store", "queue", "clock", "worker", "models", "archive", "keys", "fhir
 
 @click.command(name="doctor")
 @click.option("--only", multiple=True, type=click.Choice(KINDS), help="Only this; repeatable.")
+@click.option("--here", is_flag=True, help="Only a worker of this machine counts.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on the standard output.")
 @click.option("--quiet", is_flag=True, help="Say nothing but what is not well.")
 @click.pass_obj
-def command(config: Path | None, only: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+def command(
+    config: Path | None, only: tuple[str, ...], here: bool, as_json: bool, quiet: bool
+) -> None:
     """Try everything that is configured, one line each; exit 1 if something is not well."""
     site = Site(settings.load(config))
     findings = []
-    for trial in trials(site):
+    for trial in trials(site, here=here):
         if only and trial.kind not in only:
             continue
         finding = examine(trial)

@@ -39,6 +39,11 @@ class WorkerRow:
     state: str
     heard_s: float
 
+    @property
+    def host(self) -> str:
+        """The machine or container that it runs on: the first part of its name (`WorkFolder`)."""
+        return self.name.rsplit("-", 2)[0]
+
 
 def jobs(records: StudyRecords, limit: int = 1000) -> list[JobRow]:
     """Open studies, those first that wait longest for news, then ended ones, newest first."""

@@ -56,6 +56,11 @@ def test_each_target_is_there_with_a_health_check(service: str, target: str) -> 
     assert 'ENTRYPOINT ["scanhook"]' in stage
 
 
+def test_the_health_of_a_worker_is_its_own() -> None:
+    """Another container's living worker must not hide that this one is dead."""
+    assert 'CMD ["scanhook", "doctor", "--only", "worker", "--here", "--quiet"]' in DOCKERFILE
+
+
 def test_a_worker_is_given_longer_to_stop_than_a_job_may_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,56 @@
+"""What the doctor asks of workers: of any, or of this machine's own."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from cds_service.bootstrap import Site
+from cds_service.doctor import Finding, examine, trials
+from cds_service.queue.folder import WorkFolder
+from cds_service.queue.listing import WORKERS
+from cds_service.settings import Settings
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture
+def url(valkey_server: Any) -> str:
+    Redis.from_url(valkey_server.url).flushall()
+    return str(valkey_server.url)
+
+
+def heard(url: str, name: str) -> None:
+    """A worker of that name says that it is there, as RQ writes it."""
+    key, now = f"rq:worker:{name}", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    connection = Redis.from_url(url)
+    connection.sadd(WORKERS, key)
+    connection.hset(key, mapping={"last_heartbeat": now, "state": "idle"})
+
+
+def examined(url: str, *, here: bool) -> Finding:
+    site = Site(Settings(environment="development", redis_url=url))
+    return next(examine(trial) for trial in trials(site, here=here) if trial.kind == "worker")
+
+
+def test_a_worker_of_this_machine_is_found(url: str, tmp_path: Path) -> None:
+    folder = WorkFolder(tmp_path)
+    heard(url, folder.name)
+    folder.close()
+    assert examined(url, here=True).well
+    assert examined(url, here=False).well
+
+
+@pytest.mark.parametrize("host", ["elsewhere", f"{socket.gethostname()}-two", "x"])
+def test_a_worker_of_another_machine_is_not_this_ones(url: str, host: str) -> None:
+    """Each container has a host name of its own: a dead worker is not hidden by a living one."""
+    heard(url, f"{host}-0123abcd-0")
+    assert examined(url, here=False).well
+    finding = examined(url, here=True)
+    assert not finding.well
+    assert "on this machine" in finding.said
