@@ -502,3 +502,21 @@ def test_no_document_names_a_machine_or_sells(document: Path) -> None:
     assert re.findall(r"/work/|/tmp/|/home/|img\.shields\.io|\[!\[", text) == []
     selling = r"\b(blazing|seamless\w*|powerful|cutting-edge|state-of-the-art|robust|easily)\b"
     assert re.findall(selling, text, re.IGNORECASE) == []
+
+
+def test_the_speeds_in_the_readme_were_measured() -> None:
+    """Each figure of the README's table stands on the page that the benchmarks wrote."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("How fast it is", 1)[1].split("How good the model is", 1)[0]
+    measured = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("|")][2:]
+    figures = [re.search(r"\d+(\.\d+)?", row[2]) for row in (_after_percentile(r) for r in rows)]
+    assert len(figures) == 8
+    for figure in figures:
+        assert figure is not None
+        assert re.search(rf"(?<![\d.]){re.escape(figure.group())}(?![\d.])", measured), figure
+
+
+def _after_percentile(row: list[str]) -> list[str]:
+    """A row whose figure does not begin with the 99 of "p99"."""
+    return [cell.replace("p99", "") for cell in row]
