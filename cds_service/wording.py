@@ -7,6 +7,7 @@ document or a model package says can become markup, a link or a second line.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from fhir_mapping.study import StudyRef
@@ -98,8 +99,8 @@ def moment(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def ranges(numbers: tuple[int, ...]) -> str:
-    """Ascending numbers in words: (3, 4, 5, 9) is ``3–5, 9``."""
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in words, in ascending order: (3, 4, 5, 9) is ``3–5, 9``."""
     found: list[list[int]] = []
     for number in sorted(set(numbers)):
         if found and number == found[-1][1] + 1:

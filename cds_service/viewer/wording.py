@@ -17,6 +17,7 @@ from cds_service.explanation import (
     PageResult,
     PageSeries,
 )
+from cds_service.wording import ranges
 from inference.analysis import Outcome
 
 OUTCOMES = {
@@ -151,17 +152,6 @@ def window(result: PageResult) -> str:
     if len(result.slices_used) == 1:
         return f"The probability is that of slice {result.slices_used[0]} alone."
     return f"The probability is the mean over slices {ranges(result.slices_used)}."
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """1, 2, 3, 7 -> "1–3, 7"."""
-    runs: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}–{r[-1]}" for r in runs)
 
 
 def faithfulness(drop: float | None) -> str:

@@ -152,10 +152,12 @@ def test_a_band_holds_its_probability(probability: float) -> None:
     assert low - 1e-6 <= probability * 100 <= high
 
 
-def test_numbers_are_said_as_ranges() -> None:
-    assert ranges((3, 4, 5, 9)) == "3–5, 9"
-    assert ranges((2,)) == "2"
-    assert ranges(()) == ""
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [((), ""), ((3,), "3"), ((3, 1, 2), "1–3"), ((1, 2, 5, 7, 8), "1–2, 5, 7–8"), ((4, 4), "4")],
+)
+def test_numbers_are_said_as_ranges(numbers: tuple[int, ...], said: str) -> None:
+    assert ranges(numbers) == said
 
 
 @pytest.mark.parametrize(

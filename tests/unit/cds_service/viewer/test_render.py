@@ -277,14 +277,6 @@ def test_rounding_does_not_hide_the_side_of_the_threshold(
 
 
 @pytest.mark.parametrize(
-    ("numbers", "shown"),
-    [((), ""), ((3,), "3"), ((3, 1, 2), "1–3"), ((1, 2, 5, 7, 8), "1–2, 5, 7–8"), ((4, 4), "4")],
-)
-def test_slice_numbers_are_shown_as_ranges(numbers: tuple[int, ...], shown: str) -> None:
-    assert wording.ranges(numbers) == shown
-
-
-@pytest.mark.parametrize(
     ("drop", "said"),
     [
         (None, "was not measured"),
