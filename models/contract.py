@@ -114,19 +114,6 @@ class ImageSlice:
 
 
 @dataclass(frozen=True)
-class Volume:
-    """The slices of one series in anatomical order (increasing `PlaneGeometry.distance_mm`).
-
-    `gap_mm` is the distance between neighbouring slice planes, ``None`` for a single image or
-    when the series states no geometry.
-    """
-
-    series: SeriesFacts
-    slices: tuple[ImageSlice, ...]
-    gap_mm: float | None = None
-
-
-@dataclass(frozen=True)
 class SliceScore:
     """What a model said of one slice.
 
@@ -145,7 +132,7 @@ class Prediction:
     """A model's answer for a whole series, before any gate has judged it.
 
     `scores` are in slice order. `probabilities` belong to the deciding window of neighbouring
-    slices, by label key. `deciding_slice` is an index into the volume's slices.
+    slices, by label key. `deciding_slice` is an index into the series' slices.
     """
 
     probabilities: Mapping[str, float]
