@@ -100,7 +100,7 @@ def _table(walked: Walk) -> Table:
         *("patient", "study", "outcome", "finding", "probability"),
         *("total\nms", "infer\nms", "as it\nshould"),
         title="Every chart of the demo EHR, opened once",
-        caption=printable(", ".join(sorted(models))),
+        caption=printable("; ".join([*sorted(models), "infer: sum over slices, side by side"])),
     )
     _, study, outcome = table.columns[:3]  # names fold between their words; a key should not
     outcome.no_wrap, study.no_wrap = True, all(len(row.study) <= KEY_WIDTH for row in walked.rows)
