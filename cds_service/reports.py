@@ -75,7 +75,7 @@ class FhirReports:
 
     def _written(self, ref: StudyRef) -> WrittenReport | None:
         """This study's report as the server has it now."""
-        identity = report_identity(self.tenant, ref.study_uid)
+        identity = report_identity(self.tenant, ref)
         found = self.server.search("DiagnosticReport", {"identifier": identity.token})
         reports = (written_report(resource, identity) for resource in found)
         return next((report for report in reports if report is not None), None)

@@ -108,11 +108,11 @@ def _resources(
     for identity, result in devices.items():
         yield identity, device(result, context)
     observed = [
-        (observation_identity(tenant, ref.study_uid, result, root), result) for result in results
+        (observation_identity(tenant, ref, result, root), result) for result in results
     ]
     for identity, result in observed:
         yield identity, observation(result, analysis, ref, context)
-    about = report_identity(tenant, ref.study_uid, root)
+    about = report_identity(tenant, ref, root)
     yield about, report(analysis, results, ref, context)
     own = provenance_identity(about, analysis.instance_digest, tuple(devices), root)
     written = "Observation" in context.resource_types

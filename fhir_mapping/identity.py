@@ -25,6 +25,7 @@ import json
 import uuid
 from dataclasses import dataclass
 
+from fhir_mapping.study import StudyRef
 from inference.analysis import ModelResult
 
 IDENTIFIER_ROOT = "urn:scanhook"
@@ -65,17 +66,22 @@ def digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
 
 
-def report_identity(tenant: str, study_uid: str, root: str = IDENTIFIER_ROOT) -> Identity:
-    """Name the report of a study. `tenant` keeps two sites on one server apart."""
-    return Identity(f"{root}:report", digest(tenant, study_uid))
+def report_identity(tenant: str, ref: StudyRef, root: str = IDENTIFIER_ROOT) -> Identity:
+    """Name the report of a study in one patient's chart.
+
+    `tenant` keeps two sites on one server apart; with the patient in the name, two charts that hold
+    the same study (a record that was split or merged) never move a report from one to the other.
+    """
+    return Identity(f"{root}:report", digest(tenant, ref.patient_reference, ref.study_uid))
 
 
 def observation_identity(
-    tenant: str, study_uid: str, result: ModelResult, root: str = IDENTIFIER_ROOT
+    tenant: str, ref: StudyRef, result: ModelResult, root: str = IDENTIFIER_ROOT
 ) -> Identity:
-    """Name what one model (its very file) says of one series."""
+    """Name what one model (its very file) says of one series, in one patient's chart."""
+    study = (tenant, ref.patient_reference, ref.study_uid, result.series_uid)
     model = (result.model_id, result.model_version, result.model_sha256)
-    return Identity(f"{root}:observation", digest(tenant, study_uid, result.series_uid, *model))
+    return Identity(f"{root}:observation", digest(*study, *model))
 
 
 def device_identity(result: ModelResult, root: str = IDENTIFIER_ROOT) -> Identity:

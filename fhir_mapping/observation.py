@@ -47,9 +47,7 @@ def observation(
         **context.meta(ai=True),
         "text": _narrative(result, context),
         "identifier": [
-            observation_identity(
-                context.tenant, ref.study_uid, result, context.identifier_root
-            ).identifier()
+            observation_identity(context.tenant, ref, result, context.identifier_root).identifier()
         ],
         "partOf": [study],
         "status": "preliminary",

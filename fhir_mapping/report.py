@@ -25,7 +25,7 @@ def report(
     not written here. ``performer`` is an Organization: a Device may not be one (R4), so the
     algorithm is in Observation.device and in Provenance.
     """
-    own = report_identity(context.tenant, ref.study_uid, context.identifier_root)
+    own = report_identity(context.tenant, ref, context.identifier_root)
     made: Resource = {
         "resourceType": "DiagnosticReport",
         **context.meta(ai=True),
@@ -60,7 +60,7 @@ def _observations(
     results: Sequence[ModelResult], ref: StudyRef, context: ReportContext
 ) -> list[Identity]:
     tenant, root = context.tenant, context.identifier_root
-    return [observation_identity(tenant, ref.study_uid, result, root) for result in results]
+    return [observation_identity(tenant, ref, result, root) for result in results]
 
 
 def _code(results: Sequence[ModelResult], context: ReportContext) -> Code:

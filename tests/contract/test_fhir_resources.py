@@ -37,7 +37,6 @@ from tests.unit.fhir_mapping.cases import (
     MINIMAL_REF,
     NEGATIVE,
     RESULT,
-    STUDY_UID,
     UNCODED_FINDING,
     analysis_of,
 )
@@ -277,7 +276,7 @@ class Chart:
         return [entry["resource"] for entry in answer.json().get("entry", [])]
 
     def report(self, tenant: str) -> list[Resource]:
-        token = report_identity(tenant, STUDY_UID).token
+        token = report_identity(tenant, FULL_REF).token
         return self.search(f"DiagnosticReport?identifier={token}")
 
 
@@ -321,7 +320,7 @@ def test_a_sign_off_between_reading_and_writing_is_not_overwritten(chart: Chart)
     context = replace(FULL_CONTEXT, tenant="signed")
     assert chart.transact(bundle_of(RESULT, FULL_REF, context)) == 200
     [report] = chart.report("signed")
-    identity = report_identity("signed", STUDY_UID)
+    identity = report_identity("signed", FULL_REF)
     read = written_report(report, identity)
     assert read is not None
     later = replacing(bundle_of(NEGATIVE, FULL_REF, context), read)

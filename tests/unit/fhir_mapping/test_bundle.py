@@ -132,13 +132,18 @@ def test_another_model_is_another_device_with_observations_of_its_own(other: Mod
 
 
 def test_tenants_and_series_and_studies_are_kept_apart() -> None:
-    def key(tenant: str, study: str, result: ModelResult) -> str:
-        return observation_identity(tenant, study, result).uuid
+    def ref(study: str, patient: str = "Patient/p1") -> StudyRef:
+        return StudyRef(study, "pacs", patient)
 
-    parts = [("a", "1.2", RESULT), ("b", "1.2", RESULT), ("a", "1.3", RESULT)]
-    parts.append(("a", "1.2", OTHER_SERIES))
-    assert len({key(*item) for item in parts}) == 4
-    assert report_identity("ab", "1").value != report_identity("a", "b1").value
+    parts = [("a", ref("1.2"), RESULT), ("b", ref("1.2"), RESULT), ("a", ref("1.3"), RESULT)]
+    parts += [("a", ref("1.2"), OTHER_SERIES), ("a", ref("1.2", "Patient/p2"), RESULT)]
+    assert len({observation_identity(*item).uuid for item in parts}) == 5
+    names = [
+        report_identity("ab", ref("1")),
+        report_identity("a", ref("b1")),
+        report_identity("ab", ref("1", "Patient/p2")),
+    ]
+    assert len({name.value for name in names}) == 3
 
 
 def test_no_uid_is_in_a_url() -> None:
@@ -337,7 +342,7 @@ def report_on_server(**changes: Any) -> dict[str, Any]:
     return {**report, "id": "r7", "meta": {"versionId": "3"}} | changes
 
 
-IDENTITY = report_identity("tenant-a", STUDY_UID)
+IDENTITY = report_identity("tenant-a", FULL_REF)
 
 
 def test_a_report_is_read_back() -> None:
