@@ -107,9 +107,7 @@ def _resources(
     devices = {device_identity(result, root): result for result in results}
     for identity, result in devices.items():
         yield identity, device(result, context)
-    observed = [
-        (observation_identity(tenant, ref, result, root), result) for result in results
-    ]
+    observed = [(observation_identity(tenant, ref, result, root), result) for result in results]
     for identity, result in observed:
         yield identity, observation(result, analysis, ref, context)
     about = report_identity(tenant, ref, root)
