@@ -86,7 +86,7 @@ scopes = ["system/*.cruds"]
 """
         )
         self.web = self._process("serve", self._answers)
-        self.worker = self._process("worker", lambda: True)
+        self.worker = self._process("worker", self._works)
 
     def _process(self, name: str, ready: Any) -> Process:
         folder = self.folder / name
@@ -96,6 +96,10 @@ scopes = ["system/*.cruds"]
 
     def _answers(self) -> bool:
         return requests.get(f"{self.base_url}/healthz", timeout=1).ok
+
+    def _works(self) -> bool:
+        """Whether the worker has told the queue that it is there."""
+        return "the worker is there" in self.worker.log.read_text(errors="replace")
 
     def start(self) -> Site:
         """Start both processes."""
