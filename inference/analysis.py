@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
+
 from models.contract import Coding, FloatArray, Reason
 
 __all__ = [
@@ -13,25 +16,29 @@ __all__ = [
     "Explanation",
     "GateResult",
     "LabelProbability",
+    "Measurement",
     "ModelResult",
     "ModelUse",
     "Outcome",
     "Reason",
     "SeriesUse",
+    "SliceOutline",
     "SliceResult",
     "StudyIdentity",
 ]
 
 
 class Outcome(StrEnum):
-    """The four things that may be said; they are never mixed up.
+    """The five things that may be said; they are never mixed up.
 
-    `NO_FINDING` is said only if it was computed and every gate held.
+    `NO_FINDING` is said only if it was computed and every gate held. `MEASURED` says that
+    structures were outlined and measured, and nothing of disease.
     """
 
     FINDING = "finding"
-    NO_FINDING = "no-finding"
     INDETERMINATE = "indeterminate"
+    MEASURED = "measured"
+    NO_FINDING = "no-finding"
     NOT_ANALYSED = "not-analysed"
 
 
@@ -82,14 +89,58 @@ class SliceResult:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Why: the class activation map of the deciding slice, and its renderings.
+class SliceOutline:
+    """What a segmentation model outlined on one slice; `slice_number` counts from 1.
 
+    `mask` is bool (rows, columns) of the source image. Each of `contours` is float32 (points, 2),
+    (column, row) in the source image's pixels, closed (the first point follows the last), along the
+    edges of pixels: the centre of the first pixel is (0, 0), so its corner is (-0.5, -0.5). An
+    outer edge and the edge of a hole are contours of their own, of opposite direction.
+    `area_fraction` is of the image; `area_mm2` is ``None`` when the spacing is not known.
+    `mean_probability` is the mean of the pixels within.
+    """
+
+    slice_number: int
+    sop_instance_uid: str
+    frame: int
+    mask: npt.NDArray[np.bool_]
+    contours: tuple[FloatArray, ...]
+    area_fraction: float
+    area_mm2: float | None
+    mean_probability: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number that was measured on one slice; `unit` is a UCUM code ("mm2", "%").
+
+    `method` says how, in words; `coding` names the structure that was measured, if it has a code.
+    """
+
+    key: str
+    display: str
+    value: float
+    unit: str
+    coding: Coding | None
+    method: str
+    slice_number: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why: the map of the deciding slice, and its renderings.
+
+    `method` is how the map was made. "cam": the class activation map. "cells": how much the label's
+    score falls without each cell of the last feature map. "occlusion": how much its probability
+    falls with each part of the image blanked. "outline": each pixel's probability of belonging to
+    what was outlined.
     `heatmap` is float32 (rows, columns) of the model's cells, 0 to 1, for `label_key`.
     `deletion_drop` is how much the label's probability falls when the strongest fifth of the cells
-    is blanked (Petsiuk et al. 2018): near zero means that the map explains little.
+    is blanked (Petsiuk et al. 2018): near zero means that the map explains little; ``None`` for an
+    outline.
     The three PNGs have equal size: `image_png` the windowed slice with orientation marks,
-    `overlay_png` the heat-map alone (RGBA), `figure_png` both with legend and caption.
+    `overlay_png` the heat-map (and the contours) alone (RGBA), `figure_png` both with legend and
+    caption.
     """
 
     method: str
@@ -132,7 +183,13 @@ class ModelResult:
     """One model's answer on one series.
 
     `finding` is the label stated, ``None`` unless `outcome` is `FINDING`.
-    `slices_used` are numbers of the slices in the deciding window.
+    `slices_used` are numbers of the slices in the deciding window; for a segmentation, of those
+    that it was run on.
+    `prediction_set` are the keys of the labels that the model cannot tell apart at the coverage
+    its manifest states, the most probable first; empty when the manifest states none.
+    `task` is "classification" or "segmentation". `structure` is what a segmentation outlines, in
+    words. A segmentation has no `probabilities`. `outlines` are the slices on which something was
+    outlined. `follows` is the id of the model whose answer this one was run on, or empty.
     """
 
     model_id: str
@@ -150,6 +207,12 @@ class ModelResult:
     slices_used: tuple[int, ...]
     deciding_slice: int | None
     explanation: Explanation | None
+    prediction_set: tuple[str, ...] = ()
+    task: str = "classification"
+    structure: str = ""
+    outlines: tuple[SliceOutline, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    follows: str = ""
 
     @property
     def reasons(self) -> tuple[GateResult, ...]:

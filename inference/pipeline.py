@@ -48,6 +48,7 @@ Progress = Callable[[str], None]
 _WORST_FIRST = (
     Outcome.FINDING,
     Outcome.INDETERMINATE,
+    Outcome.MEASURED,
     Outcome.NO_FINDING,
     Outcome.NOT_ANALYSED,
 )
@@ -113,8 +114,8 @@ class Analyser:
         "judging" and "explaining". `identity`, if given, is whose study this must be; it is also
         what the analysis carries when there is nothing to read.
 
-        The study's outcome is the gravest of its results: finding, indeterminate, no-finding,
-        not-analysed. `steps_ms` has "receive" (waiting for bytes) and "explain" as wall-clock
+        The study's outcome is the gravest of its results: finding, indeterminate, measured,
+        no-finding, not-analysed. `steps_ms` has "receive" (waiting for bytes) and "explain" as wall-clock
         time, "vet", "decode", "prepare" and "infer" as the sum over slices of the time each took on
         its thread (they overlap each other and "receive"), and "total" as wall-clock time.
 

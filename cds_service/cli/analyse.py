@@ -28,6 +28,7 @@ WORDS = {
     Outcome.FINDING: "possible finding",
     Outcome.NO_FINDING: "no finding",
     Outcome.INDETERMINATE: "indeterminate",
+    Outcome.MEASURED: "measured",
     Outcome.NOT_ANALYSED: "not analysed",
 }
 

@@ -25,7 +25,7 @@ from cds_service.sandbox.phantom import FULL_SCALE, Series, axial_series
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://scanhook.org/sandbox")
 
-OUTCOMES = frozenset({"finding", "no-finding", "indeterminate", "not-analysed"})
+OUTCOMES = frozenset({"finding", "indeterminate", "measured", "no-finding", "not-analysed"})
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ OUTCOMES = {
     Outcome.FINDING: "Finding suggested",
     Outcome.NO_FINDING: "No finding stated",
     Outcome.INDETERMINATE: "Indeterminate",
+    Outcome.MEASURED: "Measured",
     Outcome.NOT_ANALYSED: "Not analysed",
 }
 
