@@ -115,9 +115,10 @@ class Analyser:
         what the analysis carries when there is nothing to read.
 
         The study's outcome is the gravest of its results: finding, indeterminate, measured,
-        no-finding, not-analysed. `steps_ms` has "receive" (waiting for bytes) and "explain" as wall-clock
-        time, "vet", "decode", "prepare" and "infer" as the sum over slices of the time each took on
-        its thread (they overlap each other and "receive"), and "total" as wall-clock time.
+        no-finding, not-analysed. `steps_ms` has "receive" (waiting for bytes) and "explain" as
+        wall-clock time, "vet", "decode", "prepare" and "infer" as the sum over slices of the time
+        each took on its thread (they overlap each other and "receive"), and "total" as wall-clock
+        time.
 
         Whatever `instances` raises passes through. Raises every InferenceError; a series of which
         one instance cannot be read is not answered in part.
