@@ -1,11 +1,78 @@
-"""The hyper-parameters of one model, read from the `recipe.toml` beside it."""
+"""What decides a model besides its data: `recipe.toml`, section by section."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from models import schema
+from models.build.errors import RecipeError, at
+from models.errors import ManifestError
+
+Task = Literal["classification", "segmentation"]
+
+
+@dataclass(frozen=True)
+class Empties:
+    """Where images without the structure come from: the rows of `pack` labelled `label`.
+
+    They take part in every split as images whose outline is known to be empty.
+    """
+
+    pack: str
+    label: str
+    image: str = "{file}"
+    group: str = "group"
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which images, under which labels: `pack`.csv beside `pack`.tar or an unpacked folder.
+
+    `labels` are values of the csv's column `label_column`, and `keys` what the package calls them,
+    in the order of the network's outputs. For segmentation `keys` has the one structure and
+    `labels` are the strata it is reported by. `image` and `outline` are paths inside the pack,
+    with the row's columns in braces; outlines come from the pack `outlines`, and a row that
+    leaves a column of `outline` empty has none. Rows whose column `mirrored` is 1 show the
+    outline's mirror image. `group` is the column of what is not independent (a patient, a cluster
+    of copies); where `number` names a column that counts slices patient after patient, every
+    `slices_of_a_patient` of them are drawn together instead. `external` is a split that is neither
+    trained on nor reported as the test: images from elsewhere.
+    """
+
+    pack: str
+    labels: tuple[str, ...]
+    keys: tuple[str, ...]
+    negative: str | None = None
+    outlines: str | None = None
+    external: str | None = None
+    label_column: str = "label"
+    image: str = "{file}"
+    outline: str = "masks/{file}"
+    group: str = "group"
+    number: str | None = None
+    slices_of_a_patient: int = 1
+    empties: Empties | None = None
+    tolerated_copies: int = 0
+    tolerated_because: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """The network by name; `outline` gives a classifier an outline decoder while it is trained.
+
+    The first `frozen_blocks` blocks keep their ImageNet weights.
+    """
+
+    name: str
+    outline: bool = False
+    pretrained: bool = True
+    dropout: float = 0.2
+    frozen_blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -17,44 +84,214 @@ class Cycle:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the outcome of a build besides the data.
+class Distillation:
+    """A larger network, trained first by the same recipe, whose answers the network imitates.
 
-    `frozen_blocks` keep their ImageNet weights; `transplant` is the share of tumour-free samples
-    that receive a lesion, `heal` the share of tumour samples that lose it;
-    `pca` and `neighbours` shape the out-of-distribution score; `ood_percentile` of the validation
-    slices are in distribution. On the validation split, the threshold of the findings
-    is as strict as it can be while `coverage` of all slices get an answer, and that of the negative
-    while `negative_answered` of the tumour-free slices still get it.
+    `weight` is the share of the class loss that is imitation, at `temperature`.
     """
 
-    seed: int
+    network: str
+    weight: float = 0.5
+    temperature: float = 2.0
+    cycles: tuple[Cycle, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """How the weights are found.
+
+    `decoder_rate` multiplies the learning rate of what has no ImageNet weights. `average_decay`
+    makes the exported weights a running mean. `class_shares` are the shares of an epoch's samples,
+    by label (equal where empty; for segmentation by label, then the images without the structure).
+    `strong` is the share of images with strong changes of style, the others get light ones.
+    `transplant` is the share of negative samples that receive a lesion, `heal` the share of lesions
+    replaced by tissue from beside them.
+    """
+
+    augmentation: Literal["head-mr", "chest-xray"]
     cycles: tuple[Cycle, ...]
-    batch: int
-    weight_decay: float
-    label_smoothing: float
-    dropout: float
-    average_decay: float
-    frozen_blocks: int
-    transplant: float
-    heal: float
-    pca: int
-    neighbours: int
-    ood_percentile: float
-    negative_answered: float
-    coverage: float
-    bootstrap: int
+    batch: int = 32
+    weight_decay: float = 2e-2
+    label_smoothing: float = 0.05
+    average_decay: float = 0.995
+    decoder_rate: float = 2.0
+    gradient_limit: float = 5.0
+    outline_weight: float = 0.5
+    class_shares: tuple[float, ...] = ()
+    strong: float = 0.5
+    transplant: float = 0.0
+    heal: float = 0.0
+    distillation: Distillation | None = None
+
+
+@dataclass(frozen=True)
+class CompressRecipe:
+    """How the graph is made small and fast; 0 leaves a step out.
+
+    `prune` is the share of the channels of each expansion that goes, `low_rank` the share of a
+    layer's energy that its factors keep. The first `keep_fp32_convs` convolutions stay fp32.
+    `calibration_images` are drawn from `train`, by class and difficulty.
+    """
+
+    prune: float = 0.0
+    low_rank: float = 0.0
+    keep_fp32_convs: int = 0
+    calibration_images: int = 160
+    methods: tuple[Literal["minmax", "entropy", "percentile"], ...] = (
+        "minmax",
+        "entropy",
+        "percentile",
+    )
+    qat_epochs: int = 0
+    qat_learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class CalibrateRecipe:
+    """How the answers are made to mean what they say.
+
+    Of the validation images, `coverage` get an answer, `negative_answered` of the negative ones
+    still get the negative, and `ood_percentile` percent are in distribution. `sensitivity`, where
+    given, is what the findings reach on `val` first of all. The prediction set holds the true
+    label for `prediction_set_coverage` of the images. `bootstrap` resamples make an interval.
+    `pca` directions and `neighbours` shape the scores named in `ood`.
+    """
+
+    ood: tuple[Literal["energy", "mahalanobis", "nearest"], ...] = (
+        "energy",
+        "mahalanobis",
+        "nearest",
+    )
+    coverage: float = 0.9
+    negative_answered: float = 0.9
+    sensitivity: float | None = None
+    ood_percentile: float = 98.0
+    prediction_set_coverage: float = 0.95
+    bootstrap: int = 1000
+    pca: int = 256
+    neighbours: int = 10
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the outcome of a build besides the data."""
+
+    task: Task
+    seed: int
+    data: DataRecipe
+    network: NetworkRecipe
+    train: TrainRecipe
+    compress: CompressRecipe = CompressRecipe()
+    calibrate: CalibrateRecipe = CalibrateRecipe()
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Parse a recipe; an unknown or missing key is a TypeError that names it."""
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    cycles = [Cycle(c["learning_rate"], tuple(c["sizes"])) for c in table.pop("cycles")]
-    return Recipe(cycles=tuple(cycles), **table)
+    """Parse a recipe, strictly.
+
+    Raises RecipeError, one sentence with the file and the line, when it is not TOML, when a key is
+    unknown, missing or of another type, or when its value cannot be.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(at(_named(path), None, "cannot be read.")) from error
+    try:
+        recipe = schema.read(Recipe, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(at(_named(path), None, f"is not TOML: {error}.")) from error
+    except ManifestError as error:
+        raise RecipeError(_rephrased(path, text, error.sentence)) from error
+    for key, problem in _problems(recipe):
+        raise RecipeError(at(_named(path), _line(text, key), f"the key {key!r} {problem}"))
+    return recipe
 
 
 def quick(recipe: Recipe) -> Recipe:
     """The same recipe cut down to a smoke run: what it makes is of no use but to tests."""
-    return dataclasses.replace(
-        recipe, cycles=(Cycle(1e-3, (64,)),), batch=8, neighbours=3, pca=8, bootstrap=20
-    )
+    cycles = (Cycle(1e-3, (64,)),)
+    distillation = recipe.train.distillation
+    if distillation is not None:
+        distillation = dataclasses.replace(distillation, cycles=())
+    train = dataclasses.replace(recipe.train, cycles=cycles, batch=8, distillation=distillation)
+    compress = dataclasses.replace(recipe.compress, calibration_images=8, qat_epochs=0)
+    calibrate = dataclasses.replace(recipe.calibrate, neighbours=3, pca=8, bootstrap=20)
+    return dataclasses.replace(recipe, train=train, compress=compress, calibrate=calibrate)
+
+
+def teacher_recipe(recipe: Recipe) -> Recipe | None:
+    """The recipe of the network to be imitated, or None where there is nothing to imitate."""
+    wanted = recipe.train.distillation
+    if wanted is None:
+        return None
+    network = dataclasses.replace(recipe.network, name=wanted.network)
+    cycles = wanted.cycles or recipe.train.cycles
+    train = dataclasses.replace(recipe.train, cycles=cycles, distillation=None)
+    return dataclasses.replace(recipe, network=network, train=train)
+
+
+def _problems(recipe: Recipe) -> list[tuple[str, str]]:
+    """(key, what is wrong with it): what types alone do not say."""
+    data, train = recipe.data, recipe.train
+    checks = [
+        (len(set(data.labels)) == len(data.labels) > 0, "data.labels", "repeats one or has none."),
+        (
+            len(data.keys) == (len(data.labels) if recipe.task == "classification" else 1),
+            "data.keys",
+            "needs one name for each label, or for segmentation the structure's.",
+        ),
+        (data.negative in (None, *data.keys), "data.negative", "is not one of the keys."),
+        (
+            bool(data.outlines) or not (recipe.network.outline or recipe.task == "segmentation"),
+            "data.outlines",
+            "must name the pack of outlines that this network learns.",
+        ),
+        (data.slices_of_a_patient > 0, "data.slices_of_a_patient", "is not a positive number."),
+        (
+            not data.tolerated_copies or bool(data.tolerated_because),
+            "data.tolerated_copies",
+            "needs its reason in tolerated_because.",
+        ),
+        (train.batch > 1, "train.batch", "is below 2, which batch norms cannot learn from."),
+        (
+            bool(train.cycles) and all(c.sizes and min(c.sizes) >= 32 for c in train.cycles),
+            "train.cycles",
+            "needs at least one epoch, of 32 pixels or more.",
+        ),
+        (recipe.calibrate.pca > 0, "calibrate.pca", "is not a positive number."),
+        (recipe.calibrate.neighbours > 0, "calibrate.neighbours", "is not a positive number."),
+    ]
+    shares = [
+        ("train", name)
+        for name in ("strong", "transplant", "heal", "label_smoothing", "average_decay")
+    ] + [("calibrate", name) for name in ("coverage", "negative_answered")]
+    checks += [
+        (0 <= getattr(getattr(recipe, part), name) <= 1, f"{part}.{name}", "is not from 0 to 1.")
+        for part, name in shares
+    ]
+    return [(key, problem) for good, key, problem in checks if not good]
+
+
+def _rephrased(path: Path, text: str, sentence: str) -> str:
+    """The schema's sentence about a key, told of this file and its line."""
+    found = re.search(r"'([^']+)'", sentence)
+    told = sentence.replace("The manifest's key", "the key").replace("The manifest", "it")
+    return at(_named(path), _line(text, found[1]) if found else None, told)
+
+
+def _line(text: str, key: str) -> int | None:
+    """The line where a dotted key stands, or else the table that should have it."""
+    lines, table = {}, ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+\s*([\w.-]+)\s*\]", line):
+            table = header[1]
+            lines[table] = number
+        elif name := re.match(r"\s*([\w.-]+)\s*=", line):
+            lines[f"{table}.{name[1]}".lstrip(".")] = number
+    wanted = re.sub(r"\[\d+\]", "", key)
+    while wanted and wanted not in lines:
+        wanted = wanted.rpartition(".")[0]
+    return lines.get(wanted)
+
+
+def _named(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
