@@ -54,7 +54,7 @@ def gather(
     """Put the slices in order and aggregate the scores of the `model`-th runtime."""
     ordered = tuple(slices[index] for index in arrangement.order)
     scores = [item.scores[model] for item in ordered]
-    limit = manifest.out_of_distribution.threshold
+    limit = manifest.ood_limit
     return Evidence(
         series_uid=series_uid,
         slices=ordered,

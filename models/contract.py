@@ -16,7 +16,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 PixelArray = npt.NDArray[np.generic]
 
-Role = Literal["finding", "negative"]
+Role = Literal["finding", "negative", "structure"]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 ModelError
 ├── ManifestError       model.toml is missing, is not TOML, or breaks the schema
 ├── HashMismatch        a file of the package is missing or is not the file that was measured
+├── UnusableGraph       a graph that is no ONNX file, or that keeps its numbers in other files
 ├── DuplicateModel      two folders claim the same id and version
 ├── ReferenceMismatch   the package no longer answers its own reference cases
 └── UnusablePixels      pixels from which no model input can be made
@@ -28,15 +29,28 @@ class ModelError(Exception):
 
 
 class ManifestError(ModelError):
-    """The manifest cannot be read, or a key of it is unknown, missing or of the wrong type."""
+    """The manifest cannot be read, or a key of it is unknown, missing or of the wrong type.
+
+    `path` holds the keys and list positions (from 0) that lead to what is wrong, if it is a key.
+    """
 
     kind = "model.manifest"
+
+    def __init__(self, sentence: str, path: tuple[str | int, ...] = ()) -> None:
+        super().__init__(sentence)
+        self.path = path
 
 
 class HashMismatch(ModelError):
     """A file's SHA-256 differs from the manifest's, so its measured figures are not its own."""
 
     kind = "model.hash"
+
+
+class UnusableGraph(ModelError):
+    """A graph is loaded from its bytes alone, so it must be one whole ONNX file."""
+
+    kind = "model.graph"
 
 
 class DuplicateModel(ModelError):

@@ -2,140 +2,79 @@
 
 from __future__ import annotations
 
-import itertools
-import tomllib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from models import schema
-from models.contract import Coding, Role
+from models.attributes import Chai, KeyMetric, SourceAttributes
 from models.errors import ManifestError
+from models.manifest_parts import (
+    EACH_SLICE,
+    Aggregation,
+    Applicability,
+    Calibration,
+    Chain,
+    ExplanationSpec,
+    InputSpec,
+    Int8Figures,
+    Label,
+    Outline,
+    OutOfDistribution,
+    Outputs,
+    Precision,
+    PrecisionName,
+    PredictionSet,
+    TrainingData,
+)
+from models.rules import FP32, HEAD, INT8, SCHEMA, problems
+
+__all__ = [
+    "FP32",
+    "HEAD",
+    "INT8",
+    "MANIFEST_NAME",
+    "Aggregation",
+    "Applicability",
+    "Calibration",
+    "Chai",
+    "Chain",
+    "ExplanationSpec",
+    "InputSpec",
+    "Int8Figures",
+    "KeyMetric",
+    "Label",
+    "Manifest",
+    "OutOfDistribution",
+    "Outline",
+    "Outputs",
+    "Precision",
+    "PrecisionName",
+    "PredictionSet",
+    "SourceAttributes",
+    "TrainingData",
+    "parse_manifest",
+    "read_manifest",
+]
 
 MANIFEST_NAME = "model.toml"
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """One data set that went into the model, and on what terms it may be used."""
-
-    name: str
-    use: str
-    terms: str
-    citation: str
-
-
-@dataclass(frozen=True)
-class Applicability:
-    """Which series the model may be given.
-
-    A series that states no body part is accepted; `excluded_words` (each one or more words, lower
-    case) are looked for as whole words in the series description and the image type.
-    """
-
-    modalities: tuple[str, ...]
-    body_parts: tuple[str, ...]
-    excluded_words: tuple[str, ...]
-    min_rows: int
-    min_columns: int
-    samples_per_pixel: int
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What the graph takes at `name`: one grey plane of `rows` x `columns`, float32, 0 to 1.
-
-    The slice's values between its two percentiles (0 to 100) are spread over 0 to 1.
-    """
-
-    name: str
-    rows: int
-    columns: int
-    low_percentile: float
-    high_percentile: float
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The names of the graph's outputs by what they are for; N slices, L labels.
-
-    `logits` float32 (N, L) before temperature; `feature_map` (N, C, h, w), whose mean over h and w
-    is what the classifier sees; `class_weights` (L, C), so that a class activation map is
-    `tensordot(class_weights, feature_map[n], 1)`; `ood_score` (N,), larger = less like the data.
-    """
-
-    logits: str
-    feature_map: str
-    class_weights: str
-    ood_score: str
-
-
-@dataclass(frozen=True)
-class Label:
-    """One answer. It is stated only from `threshold` (calibrated probability) upwards.
-
-    A `negative` label has no code: that one model found nothing is not "normal".
-    `coding_verified` is false when no licensed terminology browser has confirmed the code.
-    """
-
-    key: str
-    display: str
-    role: Role
-    threshold: float
-    coding: Coding | None = None
-    coding_verified: bool = False
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """`probability = softmax(logits / temperature)`; `ece_test` is what error remains on test."""
-
-    method: Literal["temperature scaling"]
-    temperature: float
-    ece_test: float
-
-
-@dataclass(frozen=True)
-class OutOfDistribution:
-    """A slice whose `ood_score` is above `threshold` is unlike the training data."""
-
-    method: str
-    threshold: float
-    chosen: str
-
-
-@dataclass(frozen=True)
-class Aggregation:
-    """How slices make a series.
-
-    The series' probabilities are the mean over those `window` neighbouring slices in which any
-    finding is most probable. The negative may be stated only if at least
-    `negative_min_in_distribution_fraction` of all slices are in distribution.
-    """
-
-    rule: Literal["neighbouring-slice mean"]
-    window: int
-    negative_min_in_distribution_fraction: float
-
-
-@dataclass(frozen=True)
-class ExplanationSpec:
-    """How the package can be explained: class activation maps (Zhou et al. 2016) of `layer`."""
-
-    method: Literal["cam"]
-    layer: str
-
-
-@dataclass(frozen=True)
 class Manifest:
-    """A parsed and checked `model.toml`."""
+    """A parsed and checked `model.toml`.
+
+    A classification has `aggregation` and `out_of_distribution`, findings and one negative. A
+    segmentation has `outline` and one structure, and perhaps `out_of_distribution`.
+    """
 
     schema: int
     id: str
     version: str
     title: str
-    task: Literal["classification"]
+    task: Literal["classification", "segmentation"]
     stage: Literal["research"]
     licence: str
     developer: str
@@ -149,70 +88,60 @@ class Manifest:
     outputs: Outputs
     labels: tuple[Label, ...]
     calibration: Calibration
-    out_of_distribution: OutOfDistribution
-    aggregation: Aggregation
+    precision: Precision
     explanation: ExplanationSpec
+    attributes: SourceAttributes
+    chai: Chai
+    chain: Chain | None = None
+    out_of_distribution: OutOfDistribution | None = None
+    aggregation: Aggregation = EACH_SLICE
+    prediction_set: PredictionSet | None = None
+    outline: Outline | None = None
 
     @property
     def negative(self) -> int:
-        """The index of the negative label."""
+        """The index of a classification's negative label."""
         return next(i for i, label in enumerate(self.labels) if label.role == "negative")
 
     @property
     def findings(self) -> tuple[int, ...]:
-        """The indices of the labels that are findings."""
+        """The indices of the labels that are findings; none in a segmentation."""
         return tuple(i for i, label in enumerate(self.labels) if label.role == "finding")
+
+    @property
+    def structure(self) -> Label:
+        """What a segmentation outlines: its one label."""
+        return next(label for label in self.labels if label.role == "structure")
+
+    @property
+    def ood_limit(self) -> float:
+        """The `ood_score` up to which a slice is like the data; infinite without such a score."""
+        return self.out_of_distribution.threshold if self.out_of_distribution else math.inf
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read `folder/model.toml`. Raises ManifestError with a sentence that names the key."""
+    """Read `folder/model.toml`.
+
+    Raises ManifestError with a sentence that names the file, the line and the key.
+    """
+    file = f"{folder.name}/{MANIFEST_NAME}"
     try:
         text = (folder / MANIFEST_NAME).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"The manifest of {folder.name!r} cannot be read.") from error
-    return parse_manifest(text)
+        raise ManifestError(f"The manifest {file} cannot be read.") from error
+    return parse_manifest(text, file)
 
 
-def parse_manifest(text: str) -> Manifest:
-    """Parse and check the text of a manifest. Raises ManifestError."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ManifestError(f"The manifest is not TOML: {error}.") from error
-    manifest = schema.read(Manifest, table)
-    for sentence in itertools.chain(_wrong_values(manifest), _wrong_labels(manifest.labels)):
-        raise ManifestError(sentence)
+def parse_manifest(text: str, file: str = MANIFEST_NAME) -> Manifest:
+    """Parse and check the text of a manifest; `file` is what errors call it. Raises ManifestError.
+
+    The first thing that is wrong is told: keys and types, then what the keys say together.
+    """
+    table = schema.parse_toml(text, file)
+    if table.get("schema") != SCHEMA:  # told first: another version has other keys
+        problem = schema.wrong(("schema",), f"is not {SCHEMA}, the only version read here.")
+        raise schema.located(problem, text, file)
+    manifest = schema.read_toml(Manifest, text, file)
+    for problem in problems(manifest):
+        raise schema.located(problem, text, file)
     return manifest
-
-
-def _wrong_values(manifest: Manifest) -> Iterator[str]:
-    spec = manifest.input
-    if manifest.schema != 1:
-        yield "The manifest's key 'schema' is not 1, the only version this program reads."
-    if not manifest.id or not manifest.version:
-        yield "The manifest's keys 'id' and 'version' must not be empty."
-    if "fp32.onnx" not in manifest.files:
-        yield "The manifest's key 'files' does not list 'fp32.onnx'."
-    if any("/" in name or "\\" in name or name.startswith(".") for name in manifest.files):
-        yield "The manifest's key 'files' names a file outside the package's folder."
-    if not 0 <= spec.low_percentile < spec.high_percentile <= 100:
-        yield "The manifest's key 'input' has percentiles that are not 0 <= low < high <= 100."
-    if spec.rows < 1 or spec.columns < 1:
-        yield "The manifest's key 'input' has no size."
-    if not manifest.calibration.temperature > 0:
-        yield "The manifest's key 'calibration.temperature' is not above 0."
-    if manifest.aggregation.window < 1:
-        yield "The manifest's key 'aggregation.window' is below 1."
-    if not 0 <= manifest.aggregation.negative_min_in_distribution_fraction <= 1:
-        yield "The manifest's key 'aggregation' has a fraction that is not between 0 and 1."
-
-
-def _wrong_labels(labels: tuple[Label, ...]) -> Iterator[str]:
-    if sum(label.role == "negative" for label in labels) != 1 or len(labels) < 2:
-        yield "The manifest's key 'labels' must hold one negative label and at least one finding."
-    if len({label.key for label in labels}) != len(labels):
-        yield "The manifest's key 'labels' has a label twice."
-    if any(not 0 < label.threshold <= 1 for label in labels):
-        yield "The manifest's key 'labels' has a threshold that is not above 0 and at most 1."
-    if any(label.coding and label.role == "negative" for label in labels):
-        yield "The manifest's key 'labels' gives the negative label a code."

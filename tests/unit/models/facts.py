@@ -10,7 +10,7 @@ from models.contract import SeriesFacts
 GRAPH = b"not a graph, but a file with a hash"
 
 MANIFEST = """
-schema = 1
+schema = 2
 id = "spots"
 version = "1.0.0"
 title = "Spots"
@@ -83,6 +83,93 @@ negative_min_in_distribution_fraction = 0.8
 [explanation]
 method = "cam"
 layer = "last"
+
+[precision]
+preferred = "fp32"
+reason = "There is no other graph."
+disagreement_limit = 0.05
+
+[attributes]
+developer_and_contact = "unknown"
+funding_source = "unknown"
+output_value = "unknown"
+output_type = "unknown"
+intended_use = "unknown"
+intended_population = "unknown"
+intended_users = "unknown"
+decision_role = "unknown"
+cautioned_against = "unknown"
+risks_and_limitations = "unknown"
+training_criteria = "unknown"
+sensitive_inputs = "unknown"
+training_representativeness = "unknown"
+relevance_to_setting = "unknown"
+fairness_approach = "unknown"
+bias_management = "unknown"
+external_data = "unknown"
+external_tester = "unknown"
+external_representativeness = "unknown"
+external_process = "unknown"
+validity_internal = "unknown"
+fairness_internal = "unknown"
+validity_external = "unknown"
+fairness_external = "unknown"
+outcome_references = "unknown"
+validity_monitoring = "unknown"
+validity_local = "unknown"
+fairness_monitoring = "unknown"
+fairness_local = "unknown"
+update_process = "unknown"
+correction_frequency = "unknown"
+
+[chai]
+release_date = "unknown"
+regulatory_approval = "unknown"
+summary = "unknown"
+keywords = ["tests"]
+how_to_use = "unknown"
+biases = "unknown"
+clinical_risk_level = "unknown"
+model_type = "unknown"
+foundation_models = "unknown"
+input_data_source = "unknown"
+data_types = "unknown"
+development_data = "unknown"
+bias_mitigation = "unknown"
+security = "unknown"
+third_parties = "unknown"
+stakeholders_consulted = "unknown"
+publications = "unknown"
+clinical_trials = "unknown"
+reimbursement = "unknown"
+patient_consent = "unknown"
+
+[[chai.key_metrics]]
+kind = "usefulness"
+goal = "unknown"
+result = "unknown"
+interpretation = "unknown"
+test = "unknown"
+data = "unknown"
+validation = "unknown"
+
+[[chai.key_metrics]]
+kind = "fairness"
+goal = "unknown"
+result = "unknown"
+interpretation = "unknown"
+test = "unknown"
+data = "unknown"
+validation = "unknown"
+
+[[chai.key_metrics]]
+kind = "safety"
+goal = "unknown"
+result = "unknown"
+interpretation = "unknown"
+test = "unknown"
+data = "unknown"
+validation = "unknown"
 """.replace("HASH", hashlib.sha256(GRAPH).hexdigest())
 
 HEAD_MR = SeriesFacts(
