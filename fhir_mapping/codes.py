@@ -55,6 +55,7 @@ CHEST_XRAY_REPORT = Code(LOINC, "30745-4", "Chest X-ray", _R4)
 FINDING = Code(DCM, "121071", "Finding", _PS3_16)
 ABSENT = Code(DCM, "121054", "Absent", _PS3_16)
 PROBABILITY = Code(DCM, "122157", "Probability", _PS3_16)
+AREA = Code(SCT, "42798000", "Area", _PS3_16)
 
 BRAIN = Code(SCT, "12738006", "Brain", _PS3_16)
 CHEST = Code(SCT, "816094009", "Chest", _PS3_16)

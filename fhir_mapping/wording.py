@@ -11,12 +11,20 @@ from collections.abc import Iterable
 
 from fhir_mapping.context import ModelFacts
 from fhir_mapping.text import plain, said
-from inference.analysis import Analysis, ModelResult, Outcome
+from inference.analysis import Analysis, LabelProbability, Measurement, ModelResult, Outcome
 
 AI_NOTICE = "AI result, not reviewed by a clinician; not for diagnosis on its own."
 RESEARCH_NOTICE = "Research model, not cleared as a medical device."
 
 _BAND_PERCENT = 5
+
+_ABOUT_IMAGES = frozenset({"applicability", "quality", "geometry", "out-of-distribution"})
+"""Gates that say that the images are not such as the model knows."""
+
+_UNITS = {"mm2": "mm²", "mm": "mm", "%": "%", "1": ""}
+"""UCUM codes as people read them."""
+
+SAYS_NOTHING = "The outline says nothing of disease."
 
 
 def probability_band(probability: float) -> str:
@@ -54,8 +62,59 @@ def assessed(result: ModelResult) -> str:
     return listed(names) or "the findings of its model card"
 
 
+def outlined(result: ModelResult) -> str:
+    """Return what a segmentation outlines, for use inside a sentence."""
+    return in_sentence(result.structure or "the structure of its model card")
+
+
+def rounded(value: float, unit: str) -> float:
+    """Round a measured value to what an outline can be relied on for.
+
+    Whole mm² from 10 upwards, one decimal below and in other units.
+    """
+    if not math.isfinite(value):
+        return 0
+    return round(value) if unit == "mm2" and abs(value) >= 10 else round(value, 1)
+
+
+def quantity(value: float, unit: str) -> str:
+    """Return a measured value with its unit (``412 mm²``, ``3.1 %``)."""
+    return f"{rounded(value, unit)} {_UNITS.get(unit, plain(unit, 20))}".rstrip()
+
+
+def unit_name(unit: str) -> str:
+    """Return a UCUM code as people read it; the code itself where no other word is known."""
+    return _UNITS.get(unit) or said(unit, 20)
+
+
+def measured(measurements: Iterable[Measurement]) -> str:
+    """Return measurements for use inside a sentence (``area 412 mm²``)."""
+    return listed(
+        (f"{in_sentence(m.display)} {quantity(m.value, m.unit)}" for m in measurements), "and"
+    )
+
+
+def possible(result: ModelResult) -> tuple[LabelProbability, ...]:
+    """Return the labels that a model which abstained cannot tell apart, the likeliest first.
+
+    Empty when the abstention is about the images: the coverage of a prediction set is only known
+    for images like those it was measured on.
+    """
+    if result.outcome is not Outcome.INDETERMINATE:
+        return ()
+    if any(gate.gate.replace("_", "-") in _ABOUT_IMAGES for gate in result.reasons):
+        return ()
+    chances = {item.key: item for item in result.probabilities}
+    found = tuple(chances[key] for key in result.prediction_set if key in chances)
+    return found if any(not item.negative for item in found) else ()
+
+
 def result_sentence(result: ModelResult) -> str:
     """Say one model's result in one sentence."""
+    if result.outcome is Outcome.MEASURED:
+        return _measured_sentence(result)
+    if result.task == "segmentation":
+        return f"AI gives no outline of {outlined(result)}: {abstention_reason(result)}"
     if result.outcome is Outcome.FINDING and result.finding is not None:
         name = in_sentence(result.finding.display)
         band = probability_band(result.finding.probability)
@@ -63,6 +122,14 @@ def result_sentence(result: ModelResult) -> str:
     if result.outcome is Outcome.NO_FINDING:
         return f"AI found no sign of {assessed(result)}; nothing else was assessed."
     return f"AI gave no answer on {assessed(result)}: {abstention_reason(result)}"
+
+
+def _measured_sentence(result: ModelResult) -> str:
+    what, numbers = outlined(result), measured(result.measurements)
+    if not result.outlines:
+        return f"AI outlined nothing that it takes for {what}. {SAYS_NOTHING}"
+    said_of_it = f" ({numbers})" if numbers else ""
+    return f"AI outlined what it takes for {what}{said_of_it}. {SAYS_NOTHING}"
 
 
 def abstention_reason(result: ModelResult) -> str:
@@ -73,7 +140,7 @@ def abstention_reason(result: ModelResult) -> str:
 
 def conclusion(results: Iterable[ModelResult]) -> str:
     """Say all results, the findings first, and what kind of statement this is."""
-    order = (Outcome.FINDING, Outcome.INDETERMINATE, Outcome.NO_FINDING)
+    order = tuple(Outcome)
     ranked = sorted(results, key=lambda result: order.index(result.outcome))
     sentences = dict.fromkeys(result_sentence(result) for result in ranked)
     return " ".join([*sentences, AI_NOTICE])
@@ -86,11 +153,18 @@ def images_sentence(result: ModelResult) -> str:
     return f"{images} of one series read; the answer rests on {decided}."
 
 
+def scope(result: ModelResult) -> str:
+    """Say what was looked at, and that nothing else was."""
+    if result.task == "segmentation":
+        return f"Outlined: {outlined(result)}. {SAYS_NOTHING} Nothing else was assessed."
+    return f"Assessed: {assessed(result)}. Nothing else was assessed."
+
+
 def limits(result: ModelResult, facts: ModelFacts, analysis: Analysis) -> str:
     """Say what the reader must know before using a result."""
     left_out = sum(not series.used for series in analysis.series)
     parts = [AI_NOTICE, RESEARCH_NOTICE] if facts.research else [AI_NOTICE]
-    parts += [images_sentence(result), f"Assessed: {assessed(result)}. Nothing else was assessed."]
+    parts += [images_sentence(result), scope(result)]
     if left_out:
         parts.append(f"{left_out} series of the study not analysed.")
     return " ".join([*parts, *(plain(limit, 300) for limit in facts.limits)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
+
 from fhir_mapping.codes import BRAIN, MR_BRAIN_REPORT
 from fhir_mapping.context import ModelFacts, ReportContext
 from fhir_mapping.study import SeriesRef, StudyRef
@@ -12,10 +14,12 @@ from inference.analysis import (
     Analysis,
     GateResult,
     LabelProbability,
+    Measurement,
     ModelResult,
     ModelUse,
     Outcome,
     SeriesUse,
+    SliceOutline,
     SliceResult,
     StudyIdentity,
 )
@@ -65,6 +69,42 @@ ABSTAINED = replace(
 )
 UNCODED_FINDING = replace(RESULT, finding=UNCODED, probabilities=(UNCODED, NO_TUMOUR))
 NOT_RUN = replace(ABSTAINED, outcome=Outcome.NOT_ANALYSED, probabilities=(), slices=())
+
+LUNG = Coding(SCT, "39607008", "Lung")
+OUTLINE = SliceOutline(
+    slice_number=2,
+    sop_instance_uid=f"{SERIES_UID}.2",
+    frame=1,
+    mask=np.ones((2, 2), np.bool_),
+    contours=(np.zeros((4, 2), np.float32),),
+    area_fraction=0.0612,
+    area_mm2=412.34567,
+    mean_probability=0.9012,
+)
+AREA_MM2 = Measurement("area", "Area", 412.34567, "mm2", LUNG, "Pixels counted on image 2", 2)
+AREA_PART = Measurement(
+    "area-fraction", "Part of the image", 6.12345, "%", LUNG, "Pixels counted on image 2", 2
+)
+MEASURED = replace(
+    RESULT,
+    model_id="chest-xray-lungs",
+    model_title="Lungs on a chest radiograph",
+    model_sha256="ba" * 32,
+    outcome=Outcome.MEASURED,
+    finding=None,
+    probabilities=(),
+    task="segmentation",
+    structure="Lungs",
+    outlines=(OUTLINE,),
+    measurements=(AREA_MM2, AREA_PART),
+)
+MEASURED_WITHOUT_SPACING = replace(
+    MEASURED, outlines=(replace(OUTLINE, area_mm2=None),), measurements=(AREA_PART,)
+)
+NOTHING_OUTLINED = replace(MEASURED, outlines=(), measurements=())
+OUTLINE_WITHHELD = replace(
+    MEASURED, outcome=Outcome.INDETERMINATE, gates=(HELD, UNLIKE), measurements=()
+)
 
 MINIMAL_REF = StudyRef(STUDY_UID, "main", "Patient/p1", ("MRN-1",))
 FULL_REF = StudyRef(

@@ -16,22 +16,35 @@ from fhir_mapping.device import device
 from fhir_mapping.observation import observation
 from fhir_mapping.references import effective, imaging_study
 from fhir_mapping.report import report
-from fhir_mapping.wording import conclusion, in_sentence, listed, probability_band, result_sentence
-from inference.analysis import ModelResult
+from fhir_mapping.wording import (
+    conclusion,
+    in_sentence,
+    listed,
+    possible,
+    probability_band,
+    quantity,
+    result_sentence,
+)
+from inference.analysis import GateResult, ModelResult
 from tests.unit.fhir_mapping.cases import (
     ABSTAINED,
     FULL_CONTEXT,
     FULL_REF,
+    MEASURED,
+    MEASURED_WITHOUT_SPACING,
     MINIMAL_CONTEXT,
     MINIMAL_REF,
     NEGATIVE,
+    NOTHING_OUTLINED,
+    OUTLINE_WITHHELD,
     RESULT,
     STUDY_UID,
     UNCODED_FINDING,
     analysis_of,
 )
 
-RESULTS = [RESULT, NEGATIVE, ABSTAINED, UNCODED_FINDING]
+OUTLINED = [MEASURED, MEASURED_WITHOUT_SPACING, NOTHING_OUTLINED, OUTLINE_WITHHELD]
+RESULTS = [RESULT, NEGATIVE, ABSTAINED, UNCODED_FINDING, *OUTLINED]
 
 
 def observed(result: ModelResult, context: ReportContext = FULL_CONTEXT) -> dict[str, Any]:
@@ -43,7 +56,7 @@ def reported(*results: ModelResult, context: ReportContext = FULL_CONTEXT) -> di
 
 
 def codes(concept: dict[str, Any]) -> list[str]:
-    return [coding["code"] for coding in concept["coding"]]
+    return [coding["code"] for coding in concept.get("coding", [])]
 
 
 def test_a_finding_is_the_value_with_the_probability_of_each_label() -> None:
@@ -83,8 +96,83 @@ def test_components_can_be_told_apart_and_are_not_the_observation_s_code(
     made = observed(result)
     own = [tuple(codes(part["code"])) for part in made.get("component", [])]
     assert len(set(own)) == len(own)
-    assert all("122157" in item for item in own)
+    assert all("122157" in item for item in own if result.task == "classification")
     assert not {c for item in own for c in item} & set(codes(made["code"]))
+
+
+def test_an_outline_is_written_as_its_area_with_the_structure_beside_it() -> None:
+    made = observed(MEASURED)
+    assert codes(made["code"]) == ["42798000"]
+    assert made["valueQuantity"] == {
+        "value": 412,
+        "unit": "mm²",
+        "system": "http://unitsofmeasure.org",
+        "code": "mm2",
+    }
+    part, structure = made["component"]
+    assert (part["valueQuantity"]["value"], part["valueQuantity"]["code"]) == (6.1, "%")
+    assert codes(structure["valueCodeableConcept"]) == ["39607008"]
+    assert structure["valueCodeableConcept"]["text"] == "Possible lungs"
+    assert "Pixels counted on image 2" in made["method"]["text"]
+    assert made["device"]["reference"].startswith("urn:uuid:")
+    assert made["derivedFrom"] == made["partOf"]
+    assert "says nothing of disease" in made["note"][0]["text"]
+    assert "interpretation" not in made
+
+
+def test_without_spacing_an_outline_is_a_part_of_the_image_and_no_area() -> None:
+    made = observed(MEASURED_WITHOUT_SPACING)
+    assert "coding" not in made["code"]
+    assert (made["valueQuantity"]["value"], made["valueQuantity"]["code"]) == (6.1, "%")
+
+
+def test_an_empty_outline_has_no_size_and_a_withheld_one_a_reason() -> None:
+    empty, withheld = observed(NOTHING_OUTLINED), observed(OUTLINE_WITHHELD)
+    assert empty["valueCodeableConcept"] == {"text": "Nothing was outlined"}
+    assert "valueQuantity" not in empty
+    assert "component" not in withheld
+    assert codes(withheld["interpretation"][0]) == ["IND"]
+    assert "unlike the training data" in withheld["dataAbsentReason"]["text"]
+
+
+@pytest.mark.parametrize("result", OUTLINED)
+def test_no_outline_is_a_statement_of_disease(result: ModelResult) -> None:
+    made = reported(result)
+    assert "conclusionCode" not in made
+    assert "no sign" not in made["conclusion"]
+    assert "suggests" not in made["conclusion"]
+
+
+def test_a_finding_comes_before_the_size_of_its_outline() -> None:
+    said = reported(MEASURED, RESULT)["conclusion"]
+    assert said.index("possible glioma") < said.index("area 412 mm² and part of the image 6.1 %")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (412.6, "mm2", "413 mm²"),
+        (9.96, "mm2", "10.0 mm²"),
+        (3.25, "mm2", "3.2 mm²"),
+        (6.18, "%", "6.2 %"),
+        (2.04, "mm", "2.0 mm"),
+        (7.0, "cm", "7.0 cm"),
+        (float("nan"), "mm2", "0 mm²"),
+    ],
+)
+def test_a_size_has_no_more_digits_than_an_outline_is_good_for(
+    value: float, unit: str, text: str
+) -> None:
+    assert quantity(value, unit) == text
+
+
+def test_what_a_model_cannot_tell_apart_is_known_only_for_images_that_it_knows() -> None:
+    doubt = GateResult("uncertainty", False, "small-margin", "Two answers are near.", 0.04, 0.1)
+    unsure = replace(ABSTAINED, gates=(doubt,), prediction_set=("meningioma", "glioma", "x"))
+    assert [label.key for label in possible(unsure)] == ["meningioma", "glioma"]
+    assert possible(replace(unsure, gates=ABSTAINED.gates)) == ()
+    assert possible(replace(unsure, prediction_set=("no-tumour",))) == ()
+    assert possible(replace(RESULT, prediction_set=("glioma",))) == ()
 
 
 def test_numbers_are_written_without_noise() -> None:
