@@ -123,6 +123,17 @@ class CardLedger:
         except (RedisError, OSError) as error:
             _log.warning("cards not noted", extra={"kind": type(error).__name__})
 
+    def unanswered(self, cards: Sequence[Card]) -> list[Card]:
+        """The cards of which nobody has said yet what became of them; all, if Redis fails."""
+        try:
+            return [card for card in cards if not self._answered(card)]
+        except (RedisError, OSError) as error:
+            _log.warning("answered cards not known", extra={"kind": type(error).__name__})
+            return list(cards)
+
+    def _answered(self, card: Card) -> bool:
+        return any(self._redis.hmget(CARD.format(card["uuid"]), ["feedback"]))
+
     def note(self, entries: Iterable[Feedback]) -> list[Feedback]:
         """Keep what became of known cards; returns what was new, so that repeats count once.
 

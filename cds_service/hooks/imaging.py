@@ -17,7 +17,7 @@ from typing import Any
 
 from cds_service.clients.errors import TimedOut, UpstreamError
 from cds_service.clients.policy import HOOK_POLICY, Deadline
-from cds_service.hooks.discovery import PATIENT_KEY, STUDIES_KEY
+from cds_service.hooks.discovery import ENCOUNTER_KEY, PATIENT_KEY, STUDIES_KEY
 from cds_service.hooks.errors import DataMissing, InvalidCall, ServerNotAllowed
 from cds_service.hooks.ports import FhirReader, OpenFhir
 from cds_service.hooks.request import HookRequest, Sent
@@ -135,6 +135,15 @@ class Chart:
         found = {study.name: study for study in self._found(self._resources(most))}
         return sorted(found.values(), key=_started, reverse=True)[:most]
 
+    def encounter(self) -> Mapping[str, Any]:
+        """The encounter of the context; empty when there is none or it cannot be had."""
+        encounter_id = self._request.context.encounter_id
+        sent = self._request.prefetched(ENCOUNTER_KEY, "Encounter")
+        found: Mapping[str, Any] | None = sent.resource
+        if encounter_id and sent.sent in (Sent.ABSENT, Sent.FAILED) and self._may("Encounter", "r"):
+            found = self._read(f"Encounter/{encounter_id}")
+        return found if found and found.get("id") == encounter_id else {}
+
     def orderable(self, study: FoundStudy) -> StudyRef:
         """The study with what only an order needs: patient identifiers and the right archive.
 
@@ -211,11 +220,14 @@ class Chart:
             raise DataMissing("ImagingStudy could not be read from fhirServer.") from None
 
     def _readable(self) -> bool:
-        """A server is named, and the token, if there is one, is good for a search."""
+        return self._may("ImagingStudy", "s")
+
+    def _may(self, resource_type: str, access: str) -> bool:
+        """A server is named, and the token, if there is one, is good for this access."""
         token = self._request.authorization
         if self._request.fhir_server is None:
             return False
-        return token is None or token.allows("ImagingStudy", "s")
+        return token is None or token.allows(resource_type, access)
 
     def _patient(self) -> PatientRef:
         """The chart's patient; whatever was sent instead of identifiers, the server is asked once.

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cds_service.cards import Card, CardSite, KnownStudy, study_card, unavailable_card
-from cds_service.hooks.discovery import CdsService
+from cds_service.hooks.discovery import CdsService, Shows
 from cds_service.hooks.imaging import Chart, FoundStudy, check_server
 from cds_service.hooks.ports import OpenFhir, Orders, Records, StudyKey
 from cds_service.hooks.request import HookRequest
+from cds_service.hooks.stay import of_stay
 from cds_service.orders import order_of
 from cds_service.queue.content import changed, joined, named
 from cds_service.queue.errors import QueueError, QueueFull, QueueUnavailable
@@ -88,6 +89,8 @@ def answer(
         desk.monotonic,
     ) as chart:
         found = chart.studies(desk.settings.studies)
+        if service.shows is Shows.LOOSE_ENDS:
+            found = of_stay(found, request.context.encounter_id, chart.encounter)
         if not found:
             return []
         try:
@@ -225,7 +228,11 @@ def _cards(seen: list[_Seen], service: CdsService, desk: HookDesk, *, count: boo
         if count and service.answers_pending and each.record.state is State.RECEIVED:
             ahead, count = _ahead(each.record, desk)
         known = KnownStudy(each.found.ref, each.record, ahead, served)
-        card = study_card(known, desk.site, findings_only=not service.answers_pending)
+        findings_only = service.shows is Shows.FINDINGS or (
+            # what has ended without a finding is no loose end
+            service.shows is Shows.LOOSE_ENDS and each.record.ended
+        )
+        card = study_card(known, desk.site, findings_only=findings_only)
         cards += [card] if card is not None else []
     return cards
 

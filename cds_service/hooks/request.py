@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,7 @@ Json = Mapping[str, Any]
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}")
+_USER = re.compile(r"(?:Practitioner(?:Role)?|Patient|RelatedPerson)/[A-Za-z0-9\-.]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _TEXT_LIMIT = 2048
 _TOKEN_LIMIT = 16_384
@@ -50,13 +51,19 @@ class Prefetched:
 
 @dataclass(frozen=True)
 class HookContext:
-    """The context of a hook, over all hooks that we serve; ids are bare, references relative."""
+    """The context of a hook, over all hooks that we serve; ids are bare, references relative.
+
+    What the hook does not have is empty: ``order-dispatch`` alone names no user.
+    """
 
     patient_id: str = field(repr=False)
-    user_reference: str = field(repr=False)
+    user_reference: str | None = field(default=None, repr=False)
     encounter_id: str | None = field(default=None, repr=False)
     selections: tuple[str, ...] = field(default=(), repr=False)
     draft_orders: Json = field(default_factory=dict, repr=False)
+    dispatched_orders: tuple[str, ...] = field(default=(), repr=False)
+    performer_reference: str | None = field(default=None, repr=False)
+    fulfillment_tasks: tuple[Json, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -117,36 +124,72 @@ def _patient_view(context: Json) -> HookContext:
     encounter = context.get("encounterId")
     return HookContext(
         patient_id=_matching(context, "patientId", _ID, "a FHIR id"),
-        user_reference=_matching(context, "userId", _REFERENCE, "a reference like Practitioner/1"),
+        user_reference=_matching(context, "userId", _USER, "a reference like Practitioner/1"),
         encounter_id=_matching(context, "encounterId", _ID, "a FHIR id") if encounter else None,
     )
 
 
-def _order_select(context: Json) -> HookContext:
-    """order-select 1.0: patient-view's, selections and the Bundle draftOrders."""
-    common = _patient_view(context)
-    selections = context.get("selections")
-    if not isinstance(selections, list):
-        raise InvalidCall("context.selections is missing or not an array.")
-    if not all(isinstance(item, str) and _REFERENCE.fullmatch(item) for item in selections):
-        raise InvalidCall("context.selections has an item that is not a reference.")
+def _encounter(context: Json) -> HookContext:
+    """encounter-start 1.0, encounter-discharge 1.0: patient-view's, with the encounter."""
+    _matching(context, "encounterId", _ID, "a FHIR id")
+    return _patient_view(context)
+
+
+def _order_sign(context: Json) -> HookContext:
+    """order-sign 1.0: patient-view's and the Bundle draftOrders, of drafts and of signed orders."""
     orders = _object(context, "draftOrders", where="context.", required=True) or {}
     if orders.get("resourceType") != "Bundle":
         raise InvalidCall("context.draftOrders is not a Bundle.")
+    return replace(_patient_view(context), draft_orders=orders)
+
+
+def _order_select(context: Json) -> HookContext:
+    """order-select 1.0: order-sign's, and which of the drafts were selected."""
+    return replace(_order_sign(context), selections=_references(context, "selections"))
+
+
+def _order_dispatch(context: Json) -> HookContext:
+    """order-dispatch 1.1: patientId, dispatchedOrders, performer, optional fulfillmentTasks."""
+    orders = _references(context, "dispatchedOrders")
+    if not orders:
+        raise InvalidCall("context.dispatchedOrders is empty.")
     return HookContext(
-        common.patient_id,
-        common.user_reference,
-        common.encounter_id,
-        tuple(selections),
-        orders,
+        patient_id=_matching(context, "patientId", _ID, "a FHIR id"),
+        dispatched_orders=orders,
+        performer_reference=_matching(
+            context, "performer", _REFERENCE, "a reference like Organization/1"
+        ),
+        fulfillment_tasks=_tasks(context),
     )
 
 
 CONTEXTS: Mapping[str, Callable[[Json], HookContext]] = {
     "patient-view": _patient_view,
     "order-select": _order_select,
+    "order-sign": _order_sign,
+    "order-dispatch": _order_dispatch,
+    "encounter-start": _encounter,
+    "encounter-discharge": _encounter,
 }
 """Each hook's context: a new hook is one function and one row here and in `discovery`."""
+
+
+def _references(context: Json, name: str) -> tuple[str, ...]:
+    found = context.get(name)
+    if not isinstance(found, list):
+        raise InvalidCall(f"context.{name} is missing or not an array.")
+    if not all(isinstance(item, str) and _REFERENCE.fullmatch(item) for item in found):
+        raise InvalidCall(f"context.{name} has an item that is not a reference.")
+    return tuple(found)
+
+
+def _tasks(context: Json) -> tuple[Json, ...]:
+    found = context.get("fulfillmentTasks", [])
+    if not isinstance(found, list):
+        raise InvalidCall("context.fulfillmentTasks is not an array.")
+    if not all(isinstance(item, Mapping) and item.get("resourceType") == "Task" for item in found):
+        raise InvalidCall("context.fulfillmentTasks has an item that is not a Task.")
+    return tuple(found)
 
 
 def _authorization(value: Json | None) -> FhirAuthorization | None:

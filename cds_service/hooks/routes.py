@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, request
 
 from cds_service.cards import EXTENSION, Card
-from cds_service.hooks.discovery import SERVICES, CdsService, discovery
+from cds_service.hooks.discovery import SERVICES, CdsService, Shows, discovery
 from cds_service.hooks.errors import InvalidCall, NotJson, Unavailable, UnknownService
 from cds_service.hooks.feedback import CardLedger, parse_feedback
 from cds_service.hooks.invoke import HookDesk, answer, without_work
@@ -64,7 +64,7 @@ def hooks_blueprint(
     def invoke(service_id: str) -> Response:
         service = _service(service_id)
         started = time.perf_counter()
-        cards = _called(service, gate, desk)
+        cards = _called(service, gate, desk, ledger)
         ledger.issued(service.id, [card for card in cards if "study" in _said(card)])
         for card in cards:
             metrics.card_answered(service.id, _said(card)["state"])
@@ -110,7 +110,7 @@ def _admitted(gate: Gate, path: str) -> Caller:
         raise Unavailable("The caller cannot be checked at the moment.") from None
 
 
-def _called(service: CdsService, gate: Gate, desk: HookDesk) -> list[Card]:
+def _called(service: CdsService, gate: Gate, desk: HookDesk, ledger: CardLedger) -> list[Card]:
     """The cards; when replay cannot be excluded, the one that says nothing of anybody."""
     try:
         caller = gate.admit(f"/cds-services/{service.id}")
@@ -120,7 +120,9 @@ def _called(service: CdsService, gate: Gate, desk: HookDesk) -> list[Card]:
     g.tenant, g.token_id = caller.tenant.name, caller.token_id
     call = parse_request(_body(), service.hook)
     g.hook_instance = call.hook_instance
-    return answer(call, service, caller.tenant, desk)
+    cards = answer(call, service, caller.tenant, desk)
+    # whoever looks at the chart may see all of it; nobody is interrupted twice for one finding
+    return cards if service.shows is Shows.EVERYTHING else ledger.unanswered(cards)
 
 
 def _body() -> dict[str, Any]:

@@ -21,13 +21,11 @@ from cds_service.cards import EXTENSION, OVERRIDE_REASONS, override_reasons
 from cds_service.clients.errors import TimedOut
 from cds_service.hooks.authorization import parse_scopes
 from cds_service.hooks.discovery import SERVICES
-from cds_service.hooks.invoke import content_of
 from cds_service.queue.errors import QueueFull, QueueUnavailable
 from cds_service.queue.state import State, StudyRecord
-from fhir_mapping.study import patient_ref, study_ref
 from tests.doubles import ehr
 from tests.doubles.hooking import (
-    MODELS,
+    CALLS,
     ORDER_SELECT,
     PATIENT_VIEW,
     STUDY_UID,
@@ -35,15 +33,15 @@ from tests.doubles.hooking import (
     authorization,
     bundle,
     imaging_study,
+    known,
     order_select,
     patient,
     patient_view,
     site,
-    study_key,
 )
 from tests.reference.cards.states import FINDING, NO_FINDING
 
-ROUTES = {PATIENT_VIEW: patient_view, ORDER_SELECT: order_select}
+ROUTES = CALLS
 
 
 def call(
@@ -52,26 +50,6 @@ def call(
     """A signed call; `body` is patient-view's unless given."""
     body = patient_view() if body is None else body
     return (client or at.client()).post(path, json=body, headers=at.ehr.bearer(path))
-
-
-def known(at: Site, state: State = State.FINAL, study: Any = None, **changes: Any) -> StudyRecord:
-    """Let the queue know a study's record, by default final with a finding."""
-    study = study or imaging_study()
-    archives = at.deps.desk.archives(at.settings.tenants[0])
-    ref = study_ref(study, patient=patient_ref("p1"), archives=archives, fhir_base=ehr.FHIR_BASE)
-    values = {
-        "content_key": content_of(ref, at.settings.tenants[0], at.deps.desk),
-        "models": MODELS.version,
-        "summary": FINDING.to_json() if state is State.FINAL else {},
-        "explanation_id": "ab" * 32,
-        "updated_ms": int(ehr.NOW_S * 1000),
-        **changes,
-    }
-    record = StudyRecord(
-        study_key("ehr", ref.patient_reference, ref.study_uid), state=state, **values
-    )
-    at.queue.records[record.id] = record
-    return record
 
 
 def nothing_empty(value: Any, path: str = "") -> Iterator[str]:
@@ -124,7 +102,7 @@ def test_a07_nothing_empty_is_sent(state: State) -> None:
 
 
 def test_a08_discovery_has_no_member_that_2_0_does_not_know() -> None:
-    allowed = {"hook", "title", "description", "id", "prefetch", "usageRequirements"}
+    allowed = {"hook", "title", "description", "id", "prefetch", "usageRequirements", "version"}
     for service in site().client().get("/cds-services").get_json()["services"]:
         assert set(service) == allowed
 
@@ -269,7 +247,11 @@ def test_a40_a41_templates_stay_in_the_portable_subset() -> None:
             path, _, query = template.partition("?")
             names = {part.split("=")[0] for part in query.split("&") if part}
             assert names <= {"patient", "status", "_sort", "_count"}
-            assert path in ("Patient/{{context.patientId}}", "ImagingStudy")
+            assert path in (
+                "Patient/{{context.patientId}}",
+                "Encounter/{{context.encounterId}}",
+                "ImagingStudy",
+            )
 
 
 def test_a43_prefetch_null_is_known_empty() -> None:

@@ -15,7 +15,7 @@ from cds_service.cards import CardSite
 from cds_service.clients.errors import UpstreamError
 from cds_service.clients.policy import HttpPolicy
 from cds_service.hooks.feedback import CardLedger
-from cds_service.hooks.invoke import HookDesk, ServedModels
+from cds_service.hooks.invoke import HookDesk, ServedModels, content_of
 from cds_service.queue.content import changed, joined
 from cds_service.queue.errors import QueueUnavailable
 from cds_service.queue.state import Priority, State, StudyRecord
@@ -25,10 +25,16 @@ from cds_service.security.replay import UsedTokens
 from cds_service.settings import ArchiveSettings, HookSettings, Settings, TenantSettings
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping.addresses import ArchiveAddresses
+from fhir_mapping.study import patient_ref, study_ref
 from tests.doubles import ehr
+from tests.reference.cards.states import FINDING
 
 PATIENT_VIEW = "/cds-services/imaging-ai-patient-view"
 ORDER_SELECT = "/cds-services/imaging-ai-order-select"
+ORDER_SIGN = "/cds-services/imaging-ai-order-sign"
+ORDER_DISPATCH = "/cds-services/imaging-ai-order-dispatch"
+ENCOUNTER_START = "/cds-services/imaging-ai-encounter-start"
+DISCHARGE = "/cds-services/imaging-ai-encounter-discharge"
 STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
 MODELS = ServedModels("models-1", frozenset({"brain-mri-tumour"}))
 
@@ -269,6 +275,27 @@ def site(hook: Mapping[str, Any] | None = None, **changes: Any) -> Site:
     return Site(settings(hook=HookSettings(**(hook or {})), **changes))
 
 
+def known(at: Site, state: State = State.FINAL, study: Any = None, **changes: Any) -> StudyRecord:
+    """Let the queue know a study's record, by default final with a finding."""
+    study = study or imaging_study()
+    tenant = at.settings.tenants[0]
+    archives = at.deps.desk.archives(tenant)
+    ref = study_ref(study, patient=patient_ref("p1"), archives=archives, fhir_base=ehr.FHIR_BASE)
+    values = {
+        "content_key": content_of(ref, tenant, at.deps.desk),
+        "models": MODELS.version,
+        "summary": FINDING.to_json() if state is State.FINAL else {},
+        "explanation_id": "ab" * 32,
+        "updated_ms": int(ehr.NOW_S * 1000),
+        **changes,
+    }
+    record = StudyRecord(
+        study_key("ehr", ref.patient_reference, ref.study_uid), state=state, **values
+    )
+    at.queue.records[record.id] = record
+    return record
+
+
 def imaging_study(
     study_uid: str = STUDY_UID, patient: str = "p1", **changes: Any
 ) -> dict[str, Any]:
@@ -323,6 +350,62 @@ def order_select(**changes: Any) -> dict[str, Any]:
         "draftOrders": bundle({"resourceType": "ServiceRequest", "id": "s1"}),
     }
     return patient_view(hook="order-select", context=context) | changes
+
+
+def order_sign(**changes: Any) -> dict[str, Any]:
+    """The body of an order-sign call."""
+    context = {
+        "userId": "PractitionerRole/r1",
+        "patientId": "p1",
+        "draftOrders": bundle({"resourceType": "ServiceRequest", "id": "s1"}),
+    }
+    return patient_view(hook="order-sign", context=context) | changes
+
+
+def order_dispatch(**changes: Any) -> dict[str, Any]:
+    """The body of an order-dispatch call; it names no user."""
+    context = {
+        "patientId": "p1",
+        "dispatchedOrders": ["ServiceRequest/s1"],
+        "performer": "Organization/o1",
+        "fulfillmentTasks": [{"resourceType": "Task", "status": "draft", "intent": "order"}],
+    }
+    return patient_view(hook="order-dispatch", context=context) | changes
+
+
+def encounter_start(**changes: Any) -> dict[str, Any]:
+    """The body of an encounter-start call."""
+    context = {"userId": "Practitioner/example", "patientId": "p1", "encounterId": "e1"}
+    return patient_view(hook="encounter-start", context=context) | changes
+
+
+def encounter(started: str = "2026-03-03T08:00:00Z") -> dict[str, Any]:
+    """The Encounter of the calls."""
+    return {
+        "resourceType": "Encounter",
+        "id": "e1",
+        "status": "in-progress",
+        "class": {"code": "IMP"},
+        "period": {"start": started},
+    }
+
+
+def discharge(**changes: Any) -> dict[str, Any]:
+    """The body of an encounter-discharge call with its three prefetch keys."""
+    body = encounter_start(hook="encounter-discharge")
+    body["prefetch"] = {**body["prefetch"], "encounter": encounter()}
+    return body | changes
+
+
+CALLS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    PATIENT_VIEW: patient_view,
+    ORDER_SELECT: order_select,
+    ORDER_SIGN: order_sign,
+    ORDER_DISPATCH: order_dispatch,
+    ENCOUNTER_START: encounter_start,
+    DISCHARGE: discharge,
+}
+"""A good call for each service, by its path."""
 
 
 def authorization(**changes: Any) -> dict[str, Any]:
