@@ -56,4 +56,5 @@ def _filled(lines: tuple[npt.NDArray[np.float32], ...], shape: tuple[int, ...]) 
         for (x, y), (_, below) in zip(line + 0.5, np.roll(line, -1, axis=0) + 0.5, strict=True):
             first, last = sorted((int(y), int(below)))
             crossings[first:last, int(x) :] += 1
-    return crossings % 2 == 1
+    inside: Mask = crossings % 2 == 1
+    return inside
