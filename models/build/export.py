@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 
@@ -12,58 +13,124 @@ import onnxruntime as ort
 import onnxsim
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from models.build.network import LiteClassifier, pool
+from models.build.networks import Classifier, Network, Outliner
 
-OUTPUTS = ("logits", "feature_map", "ood_score")
 OPSET = 17
 TOLERANCE = 1e-4
 
 Outputs = dict[str, npt.NDArray[np.float32]]
 
 
-class Served(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """The network with its out-of-distribution score: image (N, 1, 224, 224) to OUTPUTS."""
+class _Served(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """A fused copy of the network and its out-of-distribution score; gives named outputs."""
 
-    def __init__(self, network: LiteClassifier, ood: nn.Module) -> None:
+    names: tuple[str, ...]
+
+    def __init__(self, network: Network, ood: nn.Module | None) -> None:
         super().__init__()
-        self.network, self.ood = network, ood
+        self.network = copy.deepcopy(network).cpu().eval()
+        self.network.fuse()
+        self.ood = None if ood is None else copy.deepcopy(ood).cpu()
+        self.names += ("ood_score",) if self.ood is not None else ()
+        self.eval().to(memory_format=torch.contiguous_format)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(logits (N, L), feature map (N, 1280, 7, 7), out-of-distribution score (N,))."""
-        feature_map = self.network.feature_map(image)
-        pooled = pool(feature_map)
-        logits = self.network.classifier(pooled)
-        return logits, feature_map, self.ood(logits, pooled)
+    def _scored(self, seen: Tensor, pooled: Tensor) -> tuple[Tensor, ...]:
+        return () if self.ood is None else (self.ood(seen, pooled),)
 
 
-def export(network: LiteClassifier, ood: nn.Module, size: int, path: Path) -> None:
-    """Write the graph for images of (size, size); raise ValueError if it differs from torch."""
-    served = Served(network, ood).eval().to(memory_format=torch.contiguous_format)
+class _ServedClassifier(_Served):
+    """Image (N, 1, H, W) to logits (N, L), feature map (N, C, h, w) and maybe the score (N,)."""
+
+    names = ("logits", "feature_map")
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        feature_map = self.network.encoder.widen(self.network.encoder(image).deep)
+        logits, pooled = self.network.classify(feature_map)
+        return logits, feature_map, *self._scored(logits, pooled)
+
+
+class _ServedOutliner(_Served):
+    """Image (N, 1, H, W) to mask logits (N, K, H, W) and maybe the score (N,).
+
+    The score's "logits" are all the pixels of the decoder, (N, K h w).
+    """
+
+    names = ("mask_logits",)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        heads = self.network(image)
+        scale = image.shape[-1] // heads.mask_logits.shape[-1]
+        outlines = functional.interpolate(
+            heads.mask_logits, scale_factor=float(scale), mode="bilinear", align_corners=False
+        )
+        return outlines, *self._scored(heads.mask_logits.flatten(1), heads.pooled)
+
+
+class _ServedHead(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """A classifier behind its feature map: (N, C, h, w) to logits (N, L)."""
+
+    names = ("logits",)
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, feature_map: Tensor) -> tuple[Tensor]:
+        return (self.network.classify(feature_map)[0],)
+
+
+def export(network: Network, ood: nn.Module | None, size: int, path: Path) -> tuple[Path, ...]:
+    """Write the graph for images of (size, size); give the files that were written.
+
+    A classifier whose head is pooling and one linear layer also gives its `class_weights`; any
+    other gets `head.onnx` beside `path`, from feature map to logits, for the ablation of its cells.
+    The network itself is left as it is. Raises ValueError where the graph differs from torch.
+    """
     example = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
+    if isinstance(network, Outliner):
+        _write(_ServedOutliner(network, ood), example, "image", path)
+        return (path,)
+    if not isinstance(network, Classifier):
+        raise TypeError(f"{network.name} is neither a classifier nor an outliner")
+    served = _ServedClassifier(network, ood)
+    served.network.decoder = None
+    _write(served, example, "image", path)
+    if network.explains == "cam":
+        _add_class_weights(path)
+        return (path,)
+    with torch.inference_mode():
+        feature_map = served(example)[1].clone()
+    head = path.with_name("head.onnx")
+    _write(_ServedHead(served.network), feature_map, "feature_map", head)
+    return path, head
+
+
+def _write(served: nn.Module, example: Tensor, name: str, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own successor
         torch.onnx.export(
             served,
             (example,),
             str(path),
-            input_names=["image"],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "n"} for name in ("image", *OUTPUTS)},
+            input_names=[name],
+            output_names=list(served.names),
+            dynamic_axes={axis: {0: "n"} for axis in (name, *served.names)},
             opset_version=OPSET,
             dynamo=False,
         )
     simple, same = onnxsim.simplify(onnx.load(path))
     if not same:
         raise ValueError("the simplified graph differs from the exported one")
-    _add_class_weights(simple)
     onnx.checker.check_model(simple)
     onnx.save(simple, path)
     _compare(served, path, example)
 
 
-def _add_class_weights(model: onnx.ModelProto) -> None:
-    """Give the classifier's weights (L, 1280) as an output, for class activation maps."""
+def _add_class_weights(path: Path) -> None:
+    """Give the classifier's weights (L, C) as an output, for class activation maps."""
+    model = onnx.load(path)
     linear = next(node for node in model.graph.node if "logits" in node.output)
     if linear.op_type != "Gemm":
         raise ValueError("the classifier is not one linear layer")
@@ -73,27 +140,33 @@ def _add_class_weights(model: onnx.ModelProto) -> None:
     model.graph.output.append(
         onnx.helper.make_tensor_value_info("class_weights", onnx.TensorProto.FLOAT, shape)
     )
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
-def _compare(served: Served, path: Path, example: Tensor) -> None:
-    with torch.inference_mode():
-        expected = served(example)
-    outputs = run(open_session(path), example.numpy())
-    for name, tensor in zip(OUTPUTS, expected, strict=True):
-        # the feature map is bounded by 6 (ReLU6); logits and scores are near 1
-        distance = float(np.abs(outputs[name] - tensor.numpy()).max())
-        if not distance <= TOLERANCE * max(1.0, float(tensor.abs().max())):
-            raise ValueError(f"{name} of the graph is {distance:.2g} away from torch")
+def _compare(served: nn.Module, path: Path, example: Tensor) -> None:
+    """Raise ValueError if any output, in a batch or alone, is not torch's."""
+    session = open_session(path)
+    for batch in (example, example[:1]):
+        with torch.inference_mode():
+            expected = served(batch)
+        outputs = run(session, batch.numpy())
+        for name, tensor in zip(served.names, expected, strict=True):
+            distance = float(np.abs(outputs[name] - tensor.numpy()).max())
+            if not distance <= TOLERANCE * max(1.0, float(tensor.abs().max())):
+                raise ValueError(f"{name} of the graph is {distance:.2g} away from torch")
 
 
-def open_session(path: Path) -> ort.InferenceSession:
+def open_session(graph: Path | bytes) -> ort.InferenceSession:
     """The graph in onnxruntime, as it is served: on the CPU with one thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = graph if isinstance(graph, bytes) else str(graph)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def run(session: ort.InferenceSession, images: npt.NDArray[np.float32]) -> Outputs:
-    """All outputs by name for images (N, 1, rows, columns)."""
+    """All outputs by name for images (N, 1, rows, columns), or a head's feature maps."""
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"image": images}), strict=True))
+    feed = {session.get_inputs()[0].name: images}
+    return dict(zip(names, session.run(names, feed), strict=True))
