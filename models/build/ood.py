@@ -1,12 +1,14 @@
-"""Scores of how unlike the training data a slice is; each is baked into the graph as it stands."""
+"""Scores of how unlike the training data an image is; each is baked into the graph as it stands."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.build.recipe import Recipe
+from models.build.recipe import CalibrateRecipe
 
 
 class Energy(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -15,7 +17,7 @@ class Energy(nn.Module):  # type: ignore[misc]  # torch is untyped here
     method = "energy"
 
     def forward(self, logits: Tensor, pooled: Tensor) -> Tensor:
-        """(N, L) and (N, 1280) to (N,)."""
+        """(N, L) and (N, C) to (N,)."""
         return -torch.logsumexp(logits, dim=1)
 
 
@@ -30,20 +32,20 @@ class Mahalanobis(nn.Module):  # type: ignore[misc]  # torch is untyped here
         means = torch.stack([pooled[labels == label].mean(0) for label in classes])
         within = pooled - means[torch.searchsorted(classes, labels)]
         _, scale, axes = torch.linalg.svd(within, full_matrices=False)
-        spread = scale[:size] / len(pooled) ** 0.5
+        spread = (scale[:size] / len(pooled) ** 0.5).clamp(min=1e-6)  # fewer images than axes
         self.register_buffer("axes", (axes[:size] / spread[:, None]).T.contiguous())
         self.register_buffer("means", means @ self.axes)
 
     def forward(self, logits: Tensor, pooled: Tensor) -> Tensor:
-        """(N, L) and (N, 1280) to (N,)."""
+        """(N, L) and (N, C) to (N,)."""
         offsets = (pooled @ self.axes)[:, None, :] - self.means[None]
         return offsets.square().mean(dim=2).amin(dim=1).sqrt()
 
 
 class NearestNeighbours(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """One minus the mean cosine to the k nearest training slices (Sun et al., arXiv:2204.06507)."""
+    """One minus the mean cosine to the k nearest training images (Sun et al., arXiv:2204.06507)."""
 
-    method = "nearest neighbours"
+    method = "nearest"
 
     def __init__(self, pooled: Tensor, size: int, neighbours: int) -> None:
         super().__init__()
@@ -56,17 +58,21 @@ class NearestNeighbours(nn.Module):  # type: ignore[misc]  # torch is untyped he
         self.register_buffer("bank", bank.T.contiguous())
 
     def forward(self, logits: Tensor, pooled: Tensor) -> Tensor:
-        """(N, L) and (N, 1280) to (N,)."""
+        """(N, L) and (N, C) to (N,)."""
         place = functional.normalize(pooled @ self.axes - self.offset, dim=1)
         nearest, _ = torch.topk(place @ self.bank, self.neighbours, dim=1)
         return 1 - nearest.mean(dim=1)
 
 
-def candidates(pooled: Tensor, labels: Tensor, recipe: Recipe) -> tuple[nn.Module, ...]:
-    """Every score, fitted to the training slices' pooled features (N, 1280) and labels (N,)."""
-    size = min(recipe.pca, len(pooled) - 1)
-    return (
-        Energy(),
-        Mahalanobis(pooled, labels, size),
-        NearestNeighbours(pooled, size, min(recipe.neighbours, len(pooled))),
-    )
+def candidates(pooled: Tensor, labels: Tensor, recipe: CalibrateRecipe) -> tuple[nn.Module, ...]:
+    """The recipe's scores, fitted to the training images' pooled features (N, C) and labels (N,).
+
+    Images of one label make one class, whatever the label; so an outline's images may all be -1.
+    """
+    size = min(recipe.pca, len(pooled) - 1, pooled.shape[1])
+    made: dict[str, Callable[[], nn.Module]] = {
+        "energy": Energy,
+        "mahalanobis": lambda: Mahalanobis(pooled, labels, size),
+        "nearest": lambda: NearestNeighbours(pooled, size, min(recipe.neighbours, len(pooled))),
+    }
+    return tuple(made[name]() for name in recipe.ood)

@@ -1,29 +1,34 @@
-"""Pictures that are no heads, to see whether the out-of-distribution score notices."""
+"""Pictures that are none of the model's kind, to see whether the out-of-distribution score notices.
+
+Where no images from elsewhere are at hand, they alone choose the score.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from models.build.data import SPEC, Images
+from models.build.packs import Images
+from models.manifest import InputSpec
 from models.preprocess import prepare
 
 _EACH = 24
+_TILES = 8
 
 
-def strange_images(slices: Images, seed: int) -> Images:
-    """Noise of many grains, slices with scrambled phase or shuffled tiles; uint8 (N, 224, 224)."""
+def strange_images(images: Images, spec: InputSpec, seed: int) -> Images:
+    """Noise of many grains, images with scrambled phase or shuffled tiles; uint8 (N, R, C)."""
     rng = np.random.default_rng(seed)
-    drawn = [slices[index] for index in rng.integers(0, len(slices), _EACH)]
+    drawn = [images[index] for index in rng.integers(0, len(images), _EACH)]
     grains = rng.integers(8, 512, _EACH)
-    noise = [_prepared(rng.random((int(grain), int(grain)))) for grain in grains]
-    scrambled = [_prepared(_scrambled(image, rng)) for image in drawn]
-    shuffled = [_shuffled(image, 28, rng) for image in drawn]
+    noise = [_prepared(rng.random((int(grain), int(grain))), spec) for grain in grains]
+    scrambled = [_prepared(_scrambled(image, rng), spec) for image in drawn]
+    shuffled = [_shuffled(image, rng) for image in drawn]
     return np.stack(noise + scrambled + shuffled)
 
 
-def _prepared(picture: npt.NDArray[np.float64]) -> Images:
-    return np.asarray(np.rint(prepare(picture, SPEC)[0, 0] * 255), np.uint8)
+def _prepared(picture: npt.NDArray[np.float64], spec: InputSpec) -> Images:
+    return np.asarray(np.rint(prepare(picture, spec)[0, 0] * 255), np.uint8)
 
 
 def _scrambled(image: Images, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -33,9 +38,12 @@ def _scrambled(image: Images, rng: np.random.Generator) -> npt.NDArray[np.float6
     return np.asarray(np.fft.irfft2(spectrum * np.exp(1j * phase), image.shape))
 
 
-def _shuffled(image: Images, tile: int, rng: np.random.Generator) -> Images:
+def _shuffled(image: Images, rng: np.random.Generator) -> Images:
     """The same tiles in another order: detail without anatomy."""
-    rows, columns = image.shape[0] // tile, image.shape[1] // tile
-    tiles = image.reshape(rows, tile, columns, tile).swapaxes(1, 2).reshape(-1, tile, tile)
-    mixed = rng.permutation(tiles).reshape(rows, columns, tile, tile).swapaxes(1, 2)
-    return np.asarray(mixed.reshape(image.shape))
+    down, across = image.shape[0] // _TILES, image.shape[1] // _TILES
+    whole = image[: down * _TILES, : across * _TILES]
+    tiles = whole.reshape(_TILES, down, _TILES, across).swapaxes(1, 2).reshape(-1, down, across)
+    mixed = rng.permutation(tiles).reshape(_TILES, _TILES, down, across).swapaxes(1, 2)
+    out = np.zeros_like(image)
+    out[: down * _TILES, : across * _TILES] = mixed.reshape(whole.shape)
+    return out
