@@ -28,6 +28,8 @@ class FrameFacts:
     true: `geometry_problem` then says why, as a short code.
     `slope` and `intercept` lead from stored values to modality units (PS3.3 C.11.1).
     `window` is (centre, width) in modality units.
+    `at_detector` says that `spacing_mm` is that of the detector of a projection: what lies in the
+    patient appears enlarged (PS3.3 10.7.1.1).
     """
 
     frame: int
@@ -37,6 +39,7 @@ class FrameFacts:
     slope: float = 1.0
     intercept: float = 0.0
     window: tuple[float, float] | None = None
+    at_detector: bool = False
 
 
 def frame_facts(instance: Instance) -> tuple[FrameFacts, ...]:
@@ -48,15 +51,18 @@ def frame_facts(instance: Instance) -> tuple[FrameFacts, ...]:
 def _facts(header: Dataset, index: int) -> FrameFacts:
     groups = _groups(header, index)
     spacing = _numbers(groups, "PixelMeasuresSequence", "PixelSpacing", 2)
+    projected = _projected_spacing(header)
     geometry, problem = _geometry(groups, spacing)
     return FrameFacts(
         frame=index + 1,
         geometry=geometry,
         geometry_problem=problem,
-        spacing_mm=_pair(spacing or _projected_spacing(header)),
+        spacing_mm=_pair(spacing or projected),
         slope=_number(groups, "PixelValueTransformationSequence", "RescaleSlope", 1.0),
         intercept=_number(groups, "PixelValueTransformationSequence", "RescaleIntercept", 0.0),
         window=_window(groups),
+        # a Pixel Spacing equal to that of the detector was not corrected for the magnification
+        at_detector=projected is not None and spacing in (None, projected),
     )
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from inference.explain import overlay
-from inference.explain.overlay import orientation_marks, placement, render
+from inference.explain import overlay, sheet
+from inference.explain.overlay import Rendering, render, render_outline
+from inference.explain.sheet import orientation_marks
+from inference.placement import placement
 from models.contract import ImageSlice, PlaneGeometry
 from models.preprocess import InputSpec, prepare
 from tests.reference import dicom_factory as factory
@@ -38,7 +40,7 @@ def _open(png: bytes) -> Image.Image:
 
 def _alpha(image: ImageSlice) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     drawn = _open(render(image, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD).overlay_png)
-    alpha = np.asarray(drawn)[: -overlay._FOOTER, :, 3]
+    alpha = np.asarray(drawn)[: -sheet.FOOTER, :, 3]
     rows, columns = image.pixels.shape[:2]
     width = round(alpha.shape[0] * columns / rows)  # narrow pictures lie in the middle
     left = (alpha.shape[1] - width) // 2
@@ -77,20 +79,21 @@ def test_every_picture_carries_the_caption(which: str, monkeypatch: pytest.Monke
     with_caption = getattr(
         render(SLICE, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD), which
     )
-    monkeypatch.setattr(overlay, "CAPTION", "")
+    monkeypatch.setattr(sheet, "CAPTION", "")
     without = getattr(render(SLICE, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD), which)
-    footer = [np.asarray(_open(png))[-overlay._FOOTER :] for png in (with_caption, without)]
+    footer = [np.asarray(_open(png))[-sheet.FOOTER :] for png in (with_caption, without)]
     assert not np.array_equal(*footer)
 
 
 def test_the_wording_is_what_was_agreed() -> None:
-    assert overlay.CAPTION == "AI, not reviewed"
+    assert sheet.CAPTION == "AI, not reviewed"
     assert overlay.DISCLAIMER == "Not for diagnosis on its own"
 
 
 def test_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(overlay, "_write", lambda picture, at, text, *rest: written.append(text))
+    for module in (overlay, sheet):
+        monkeypatch.setattr(module, "write", lambda picture, at, text, *rest: written.append(text))
     render(replace(SLICE, geometry=None), HEAT, SPEC, "Glow", stated=False, encoders=SAME_THREAD)
     assert written.count("Orientation not stated") == 2
     assert {"Speaks for: Glow (not stated)", "low", "high", overlay.DISCLAIMER} < set(written)
@@ -130,7 +133,7 @@ def test_pixels_that_are_not_square_are_drawn_in_proportion() -> None:
     width, height = _open(
         render(image, HEAT, SPEC, "x", stated=True, encoders=SAME_THREAD).image_png
     ).size
-    assert (height - overlay._FOOTER) / width == pytest.approx(1.2, abs=0.01)
+    assert (height - sheet.FOOTER) / width == pytest.approx(1.2, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_pixels_that_are_not_square_are_drawn_in_proportion() -> None:
 )
 def test_any_plane_can_be_drawn(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> None:
     drawn = render(ImageSlice(pixels, "1.2"), HEAT, SPEC, "x", stated=True, encoders=SAME_THREAD)
-    assert max(_open(drawn.figure_png).size) <= 1024 + overlay._FOOTER
+    assert max(_open(drawn.figure_png).size) <= 1024 + sheet.FOOTER
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -157,10 +160,43 @@ def test_a_text_is_drawn_as_pillow_draws_it(mode: str, anchor: str) -> None:
     ours = Image.fromarray(ground.squeeze())
     theirs = ours.copy()
     white, black = (255, 0) if mode == "L" else ("white", "black")
-    overlay._write(ours, (150, 40), "Speaks for: Glioma", 15, anchor)
-    font = overlay._font(15)
+    sheet.write(ours, (150, 40), "Speaks for: Glioma", 15, anchor)
+    font = sheet._font(15)
     pen = ImageDraw.Draw(theirs)
     pen.text(
         (150, 40), "Speaks for: Glioma", white, font, anchor, stroke_width=2, stroke_fill=black
     )
     assert np.abs(np.asarray(ours, int) - np.asarray(theirs, int)).max() <= 1
+
+
+def _outlined(image: ImageSlice, contour: object, *, stated: bool = True) -> Rendering:
+    probability = np.zeros((28, 28), np.float32)
+    line = np.asarray(contour, np.float32)
+    return render_outline(
+        image, probability, SPEC, [line], "Ring", stated=stated, encoders=SAME_THREAD
+    )
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 32), (300, 700)])
+def test_a_contour_lies_around_the_pixels_it_encloses(shape: tuple[int, int]) -> None:
+    rows, columns = shape
+    image = ImageSlice(factory.head(*shape), "1.2", spacing_mm=(1.0, 1.0))
+    box = (5, 8, 20, 30)  # left, top, right, bottom, in pixels, both included
+    left, top, right, bottom = box[0] - 0.5, box[1] - 0.5, box[2] + 0.5, box[3] + 0.5
+    drawn = _outlined(image, [(left, top), (right, top), (right, bottom), (left, bottom)])
+    alpha = np.asarray(_open(drawn.overlay_png))[: -sheet.FOOTER, :, 3]
+    scale = alpha.shape[0] / rows
+    margin = (alpha.shape[1] - round(columns * scale)) / 2
+    down, across = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+    assert down[[0, -1]] == pytest.approx([8 * scale, 31 * scale], abs=4)
+    assert across[[0, -1]] == pytest.approx([5 * scale + margin, 21 * scale + margin], abs=4)
+    assert alpha[round(20 * scale), round(12 * scale + margin)] == 0, "only the line is drawn"
+
+
+def test_what_is_written_below_an_outline(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    for module in (overlay, sheet):
+        monkeypatch.setattr(module, "write", lambda picture, at, text, *rest: written.append(text))
+    _outlined(SLICE, [(1, 1), (9, 1), (9, 9)], stated=False)
+    assert {"Outlined: Ring (not stated)", "0 %", "100 %", overlay.DISCLAIMER} < set(written)
+    assert sheet.CAPTION in written
