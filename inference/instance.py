@@ -29,6 +29,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from inference.age import age_years
 from inference.boundary import contained
 from inference.deflated import DeflatedBody
 from inference.errors import InferenceError, LimitExceeded, UnreadableInstance
@@ -166,6 +167,10 @@ def facts_of(instance: Instance, instances: int | None = None) -> SeriesFacts:
             samples_per_pixel=layout.samples if layout else None,
             instances=instances,
             burned_in=text_of(header, "BurnedInAnnotation").strip().upper() == "YES",
+            view_position=text_of(header, "ViewPosition") or None,
+            age_years=age_years(
+                *(text_of(header, k) for k in ("PatientAge", "PatientBirthDate", "StudyDate"))
+            ),
         )
 
 

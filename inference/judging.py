@@ -23,7 +23,6 @@ from inference.gates.geometry import judge_geometry
 from inference.gates.out_of_distribution import judge_distribution
 from inference.gates.quality import judge_quality
 from inference.gates.uncertainty import judge_uncertainty
-from inference.precision import choose_precision
 from inference.runtime import Runtime
 from inference.scoring import ScoredSlice, model_input, score_of
 from inference.volume import Arrangement
@@ -107,7 +106,7 @@ def result_of(evidence: Evidence, gates: tuple[GateResult, ...], runtime: Runtim
         model_title=manifest.title,
         model_sha256=runtime.sha256,
         precision=runtime.precision,
-        precision_reason=choose_precision(runtime.package)[1],
+        precision_reason=runtime.reason,
         series_uid=evidence.series_uid,
         outcome=outcome,
         finding=next((chance for chance in chances if chance.key == found), None),

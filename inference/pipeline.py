@@ -32,14 +32,14 @@ from inference.identity import IdentityWatch
 from inference.instance import facts_of, read_instance
 from inference.judging import explain, gather, judge, result_of
 from inference.limits import Limits
+from inference.loading import load_runtime, tested
+from inference.machine import look_at_machine
 from inference.plan import Plan, plan_study
-from inference.precision import choose_precision
 from inference.reading import SeriesReader, SeriesReading
 from inference.runtime import Runtime
 from inference.volume import arrange
 from models.contract import SeriesFacts
 from models.errors import ModelError
-from models.reference import check_references
 from models.registry import ModelPackage, Registry
 
 Instances = Callable[[SeriesFacts], Iterable[bytes]]
@@ -77,7 +77,8 @@ class Analyser:
         self._registry = registry
         self._limits = limits or Limits()
         self._threads = self._limits.threads or _cores()
-        self._runtimes = {_name(p): _runtime(p) for p in registry.packages}
+        machine = look_at_machine()
+        self._runtimes = {_name(p): load_runtime(p, machine) for p in registry.packages}
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="slice")
 
     def __enter__(self) -> Self:
@@ -200,12 +201,14 @@ def analyse(
 
 
 def check_package(package: ModelPackage) -> list[str]:
-    """Load a package and run its reference cases; what is wrong, as sentences; empty if nothing."""
-    try:
-        check_references(package, _runtime(package).named_outputs)
-    except (ModelError, InferenceError) as error:
-        return [error.sentence]
-    return []
+    """Run the reference cases of every graph; what is wrong, as sentences; empty if nothing."""
+    problems = list(package.faults.values())
+    for precision in package.precisions:
+        try:
+            tested(Runtime(package, precision))
+        except (ModelError, InferenceError) as error:
+            problems.append(error.sentence)
+    return problems
 
 
 def gravest(outcomes: Iterable[Outcome]) -> Outcome:
@@ -223,10 +226,6 @@ def _cores() -> int:
 
 def _name(package: ModelPackage) -> tuple[str, str]:
     return package.manifest.id, package.manifest.version
-
-
-def _runtime(package: ModelPackage) -> Runtime:
-    return Runtime(package, choose_precision(package)[0])
 
 
 def _add_times(steps_ms: dict[str, float], reading: SeriesReading) -> None:

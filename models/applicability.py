@@ -22,6 +22,8 @@ def reasons_against(rule: Applicability, series: SeriesFacts) -> tuple[Reason, .
         *_body_part(rule, series),
         *_excluded(rule, series),
         *_captured(series),
+        *_view(rule, series),
+        *_age(rule, series),
         *_size(rule, series),
     )
 
@@ -58,6 +60,25 @@ def _captured(series: SeriesFacts) -> Iterator[Reason]:
         yield Reason("secondary-capture", "The series holds pictures of images, not images.")
     if series.burned_in:
         yield Reason("burned-in", "The images say that text is burned into their pixels.")
+
+
+def _view(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
+    stated = (series.view_position or "").strip().upper()
+    if rule.views and stated and stated not in rule.views:
+        wanted = " or ".join(rule.views)
+        yield Reason("view", f"The radiograph is of another view; the model reads {wanted}.")
+
+
+def _age(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
+    """The reason names the manifest's ages, never the patient's."""
+    if series.age_years is None:
+        return
+    if rule.min_age_years is not None and series.age_years < rule.min_age_years:
+        sentence = f"The model reads images of patients from {rule.min_age_years:g} years upwards."
+        yield Reason("age", sentence)
+    if rule.max_age_years is not None and series.age_years > rule.max_age_years:
+        sentence = f"The model reads images of patients up to {rule.max_age_years:g} years of age."
+        yield Reason("age", sentence)
 
 
 def _size(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:

@@ -60,6 +60,10 @@ class SeriesFacts:
     instances: int | None = None
     burned_in: bool = False
     """BurnedInAnnotation (0028,0301) says YES: the pixels hold text that may identify."""
+    view_position: str | None = None
+    """View Position (0018,5101) of a radiograph: "PA", "AP", "LL" (PS3.3 C.8.4.1)."""
+    age_years: float | None = None
+    """The patient's age at the study: Patient's Age (0010,1010), or from the date of birth."""
 
 
 @dataclass(frozen=True)

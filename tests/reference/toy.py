@@ -8,8 +8,13 @@ writes the package again; that needs onnx, which is in the extra `build`.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from models.reference import CASES
 from models.registry import ModelPackage, Registry, load_package
 
 FOLDER = Path(__file__).with_name("toy_model")
@@ -26,7 +31,6 @@ def toy_registry() -> Registry:
 
 
 def _graph() -> bytes:
-    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     def constant(name: str, value: object) -> object:
@@ -73,6 +77,31 @@ def _graph() -> bytes:
     return bytes(model.SerializeToString())
 
 
+def write_references(folder: Path) -> None:
+    """Draw two pictures and write down what the graph says of them."""
+    import onnxruntime
+
+    from models.preprocess import prepare
+
+    package = load_package(folder)
+    session = onnxruntime.InferenceSession(
+        package.read("fp32.onnx"), providers=["CPUExecutionProvider"]
+    )
+    (folder / "reference").mkdir(exist_ok=True)
+    cases = []
+    ramp = np.arange(64, dtype=np.uint8) * np.ones((64, 1), np.uint8)
+    for name, picture in {"ramp.png": ramp, "block.png": np.where(ramp > 40, 200, 20)}.items():
+        Image.fromarray(picture.astype(np.uint8)).save(folder / "reference" / name)
+        image = prepare(picture.astype(np.uint8), package.manifest.input)
+        logits, score = session.run(["logits", "ood_score"], {"image": image})
+        answer = {"logits": logits[0].tolist(), "ood_score": float(score[0])}
+        cases.append(
+            {"image": name, "shows": name, "pixel_aspect": 1.0, "answers": {"fp32": answer}}
+        )
+    table = {"tolerance": {"fp32": 0.001}, "cases": cases}
+    (folder / CASES).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
 def _write() -> None:
     graph = _graph()
     (FOLDER / "fp32.onnx").write_bytes(graph)
@@ -82,6 +111,7 @@ def _write() -> None:
         for line in manifest.read_text().splitlines()
     ]
     manifest.write_text("\n".join(lines) + "\n")
+    write_references(FOLDER)
 
 
 if __name__ == "__main__":

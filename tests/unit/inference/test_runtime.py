@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from inference.errors import ModelFailed
-from inference.pipeline import check_package
-from inference.precision import choose_precision
 from inference.runtime import Runtime
 from models.errors import HashMismatch
 from models.registry import ModelPackage
@@ -50,13 +48,3 @@ def test_an_input_of_another_shape_fails() -> None:
 def test_a_graph_that_is_not_listed_is_not_loaded() -> None:
     with pytest.raises(HashMismatch):
         Runtime(toy_package(), "int8")
-
-
-def test_the_precision_is_chosen_with_a_reason() -> None:
-    precision, reason = choose_precision(toy_package())
-    assert precision == "fp32"
-    assert reason.endswith(".")
-
-
-def test_a_package_without_reference_cases_does_not_pass_its_check() -> None:
-    assert check_package(toy_package()) == ["toy-glow has no readable reference cases."]

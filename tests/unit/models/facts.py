@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.contract import SeriesFacts
 
-GRAPH = b"not a graph, but a file with a hash"
+GRAPH = b"\x08\x09\x3a\x03\x12\x01g"  # an ONNX file: version 9, and an empty graph named "g"
 
 MANIFEST = """
 schema = 2
@@ -191,3 +191,31 @@ def write_package(folder: Path, manifest: str = MANIFEST, graph: bytes = GRAPH) 
     (folder / "model.toml").write_text(manifest, encoding="utf-8")
     (folder / "fp32.onnx").write_bytes(graph)
     return folder
+
+
+def _segmentation() -> str:
+    """The same manifest for a model that outlines spots."""
+    text = MANIFEST.replace('"classification"', '"segmentation"').replace('"spots"', '"outlines"')
+    classes = text[text.index("[outputs]") : text.index("[calibration]")]
+    series = text[text.index("[out_of_distribution]") : text.index("[explanation]")]
+    outline = """
+[outputs]
+mask_logits = "mask_logits"
+
+[[labels]]
+key = "spot"
+display = "Spot"
+role = "structure"
+threshold = 0.5
+coding = { system = "http://example.org/codes", code = "1", display = "Spot" }
+
+[outline]
+min_area_fraction = 0.001
+measure = "area"
+parts = 1
+
+"""
+    return text.replace(classes, outline).replace(series, "").replace('"cam"', '"outline"')
+
+
+SEGMENTATION = _segmentation()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +13,19 @@ from PIL import Image
 
 from models.contract import FloatArray
 from models.errors import ManifestError, ReferenceMismatch
-from models.reference import check_references, read_cases, read_image
+from models.manifest import parse_manifest
+from models.reference import Answer, Run, answers_of, check_references, read_cases, read_image
 from models.registry import ModelPackage, load_package
-from tests.unit.models.facts import write_package
+from tests.unit.models.facts import SEGMENTATION, write_package
 
 CASE = {
     "image": "ramp.png",
     "shows": "a ramp",
     "pixel_aspect": 1.0,
-    "logits": [1.0, -1.0],
-    "ood_score": 0.5,
+    "answers": {
+        "fp32": {"logits": [1.0, -1.0], "ood_score": 0.5},
+        "int8": {"logits": [1.3, -1.0], "ood_score": 0.5},
+    },
 }
 
 
@@ -34,31 +39,37 @@ def package(tmp_path: Path) -> ModelPackage:
     return load_package(folder)
 
 
-def write_cases(folder: Path, cases: list[dict[str, object]]) -> None:
-    table = {"tolerance": 0.01, "cases": cases}
+def write_cases(folder: Path, cases: list[dict[str, object]], **tolerance: float) -> None:
+    table = {"tolerance": tolerance or {"fp32": 0.01, "int8": 0.2}, "cases": cases}
     (folder / "reference" / "cases.json").write_text(json.dumps(table))
 
 
-def answering(logit: float, ood: float) -> dict[str, FloatArray]:
-    return {
-        "logits": np.array([[logit, -1.0]], np.float32),
-        "ood_score": np.array([ood], np.float32),
-    }
+def answering(logit: float, ood: float = 0.5) -> Run:
+    """A model that always says the same, of however many pictures."""
+
+    def run(images: FloatArray) -> dict[str, FloatArray]:
+        count = len(images)
+        return {
+            "logits": np.array([[logit, -1.0]] * count, np.float32),
+            "ood_score": np.array([ood] * count, np.float32),
+        }
+
+    return run
 
 
 def test_a_model_that_answers_as_written_passes(package: ModelPackage) -> None:
-    assert check_references(package, lambda _: answering(1.005, 0.5)) == 1
+    assert check_references(package, answering(1.005)) == 1
 
 
-def test_the_picture_reaches_the_model_prepared(package: ModelPackage) -> None:
+def test_the_picture_reaches_the_model_prepared_alone_and_in_twos(package: ModelPackage) -> None:
     seen: list[FloatArray] = []
 
-    def run(image: FloatArray) -> dict[str, FloatArray]:
-        seen.append(image)
-        return answering(1.0, 0.5)
+    def run(images: FloatArray) -> Mapping[str, FloatArray]:
+        seen.append(images)
+        return answering(1.0)(images)
 
     check_references(package, run)
-    assert seen[0].shape == (1, 1, 224, 224)
+    assert [images.shape for images in seen] == [(1, 1, 224, 224), (2, 1, 224, 224)]
     assert seen[0].max() == 1
 
 
@@ -68,12 +79,80 @@ def test_the_picture_reaches_the_model_prepared(package: ModelPackage) -> None:
 def test_an_answer_outside_the_tolerance_is_a_mismatch(
     package: ModelPackage, logit: float, ood: float
 ) -> None:
-    with pytest.raises(ReferenceMismatch, match=r"ramp\.png"):
-        check_references(package, lambda _: answering(logit, ood))
+    with pytest.raises(ReferenceMismatch, match=r"in fp32 .* 'ramp\.png'"):
+        check_references(package, answering(logit, ood))
 
 
-def test_another_precision_may_have_another_tolerance(package: ModelPackage) -> None:
-    assert check_references(package, lambda _: answering(1.3, 0.5), tolerance=0.5) == 1
+def test_a_model_that_answers_a_pair_otherwise_is_not_served(package: ModelPackage) -> None:
+    def run(images: FloatArray) -> Mapping[str, FloatArray]:
+        return answering(1.0 if len(images) == 1 else 1.5)(images)
+
+    with pytest.raises(ReferenceMismatch):
+        check_references(package, run)
+
+
+def test_only_the_second_of_a_pair_may_be_wrong(package: ModelPackage) -> None:
+    other = CASE | {"answers": {"fp32": {"logits": [2.0, -1.0], "ood_score": 0.5}}}
+    write_cases(package.folder, [CASE, other])
+
+    def run(images: FloatArray) -> Mapping[str, FloatArray]:
+        outputs = dict(answering(1.0)(images))
+        outputs["logits"][1:] = 7.0
+        return outputs
+
+    with pytest.raises(ReferenceMismatch):
+        check_references(package, run)
+
+
+def test_each_precision_has_answers_and_a_tolerance_of_its_own(package: ModelPackage) -> None:
+    assert check_references(package, answering(1.2), "int8") == 1
+    with pytest.raises(ReferenceMismatch):
+        check_references(package, answering(1.2), "fp32")
+
+
+@pytest.mark.parametrize("tolerance", [{"fp32": 0.01}, {"fp32": 0.01, "int8": 0.2}])
+def test_a_precision_without_stated_answers_cannot_pass(
+    package: ModelPackage, tolerance: dict[str, float]
+) -> None:
+    answers = {"fp32": {"logits": [1.0, -1.0], "ood_score": 0.5}}
+    write_cases(package.folder, [CASE | {"answers": answers}], **tolerance)
+    with pytest.raises(ManifestError, match="int8"):
+        check_references(package, answering(1.0), "int8")
+
+
+def test_an_answer_without_all_the_numbers_is_a_mismatch(package: ModelPackage) -> None:
+    write_cases(package.folder, [CASE | {"answers": {"fp32": {"logits": [1.0, -1.0]}}}])
+    with pytest.raises(ReferenceMismatch):
+        check_references(package, answering(1.0))
+
+
+def outlining(values: list[list[float]]) -> Run:
+    def run(images: FloatArray) -> dict[str, FloatArray]:
+        return {"mask_logits": np.array([[values]] * len(images), np.float32)}
+
+    return run
+
+
+@pytest.fixture
+def outline_package(package: ModelPackage) -> ModelPackage:
+    """One half of the pixels has a probability of 3/4, the other of 1/4."""
+    answer = {"area_fraction": 0.5, "mean_probability": 0.5}
+    write_cases(package.folder, [CASE | {"answers": {"fp32": answer}}])
+    return replace(package, manifest=parse_manifest(SEGMENTATION))
+
+
+def test_a_segmentation_answers_with_an_area_and_a_mean(outline_package: ModelPackage) -> None:
+    third = float(np.log(3.0))
+    assert check_references(outline_package, outlining([[third, -third]])) == 1
+    for values in ([[third, third]], [[third, -third, -third]], [[9.0, -third]]):
+        with pytest.raises(ReferenceMismatch):
+            check_references(outline_package, outlining(values))
+
+
+def test_answers_are_made_as_they_are_checked(package: ModelPackage) -> None:
+    images = np.zeros((2, 1, 224, 224), np.float32)
+    made = answers_of(package.manifest, answering(1.0)(images))
+    assert made == (Answer((1.0, -1.0), 0.5), Answer((1.0, -1.0), 0.5))
 
 
 def test_pictures_keep_their_sixteen_bits(package: ModelPackage) -> None:
@@ -84,17 +163,30 @@ def test_pictures_keep_their_sixteen_bits(package: ModelPackage) -> None:
 def test_a_package_without_cases_cannot_pass(package: ModelPackage) -> None:
     write_cases(package.folder, [])
     with pytest.raises(ManifestError, match="no reference cases"):
-        check_references(package, lambda _: answering(1.0, 0.5))
+        check_references(package, answering(1.0))
 
 
 @pytest.mark.parametrize("missing", ["cases.json", "ramp.png"])
 def test_a_missing_file_is_named(package: ModelPackage, missing: str) -> None:
     (package.folder / "reference" / missing).unlink()
     with pytest.raises(ManifestError, match="reference"):
-        check_references(package, lambda _: answering(1.0, 0.5))
+        check_references(package, answering(1.0))
+
+
+def test_a_broken_picture_is_named(package: ModelPackage) -> None:
+    picture = package.folder / "reference" / "ramp.png"
+    picture.write_bytes(picture.read_bytes()[:200])
+    with pytest.raises(ManifestError, match=r"ramp\.png"):
+        check_references(package, answering(1.0))
+
+
+def test_an_unknown_key_is_named_with_its_file(package: ModelPackage) -> None:
+    write_cases(package.folder, [CASE | {"colour": 1}])
+    with pytest.raises(ManifestError, match=r"spots/reference/cases\.json: .*'cases\[0\]\.colour'"):
+        check_references(package, answering(1.0))
 
 
 def test_a_case_cannot_point_outside_its_folder(package: ModelPackage) -> None:
     write_cases(package.folder, [CASE | {"image": "../fp32.onnx"}])
     with pytest.raises(ManifestError, match="picture"):
-        check_references(package, lambda _: answering(1.0, 0.5))
+        check_references(package, answering(1.0))
