@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from models.applicability import reasons_against
-from models.contract import Reason, SeriesFacts
 from models.chains import check_chains
+from models.contract import Reason, SeriesFacts
 from models.errors import DuplicateModel, HashMismatch, ManifestError, ModelError, UnusableGraph
 from models.graph import check_graph
 from models.manifest import FP32, INT8, MANIFEST_NAME, Manifest, read_manifest
