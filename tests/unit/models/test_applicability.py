@@ -89,3 +89,39 @@ def test_pictures_of_images_are_not_read_whatever_their_modality(last: str) -> N
 
 def test_images_with_text_burned_in_are_left_to_people() -> None:
     assert kinds(SeriesFacts("1.2.3", modality="MR", burned_in=True)) == ["burned-in"]
+
+
+CHEST = replace(RULE, modalities=("DX", "CR"), body_parts=("CHEST",), views=("PA", "AP"))
+FRONTAL = SeriesFacts("1.2", modality="DX", body_part="CHEST")
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [(None, []), ("", []), ("PA", []), (" ap ", []), ("LL", ["view"]), ("LATERAL", ["view"])],
+)
+def test_a_radiograph_of_another_view_is_refused(view: str | None, said: list[str]) -> None:
+    reasons = reasons_against(CHEST, replace(FRONTAL, view_position=view))
+    assert [reason.kind for reason in reasons] == said
+
+
+def test_a_model_without_views_reads_any() -> None:
+    assert kinds(replace(HEAD_MR, view_position="LL")) == []
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (None, []),
+        (0.5, ["age"]),
+        (1.0, []),
+        (17.9, []),
+        (18.0, []),
+        (18.1, ["age"]),
+        (80.0, ["age"]),
+    ],
+)
+def test_a_patient_of_another_age_is_left_to_people(age: float | None, said: list[str]) -> None:
+    rule = replace(CHEST, min_age_years=1.0, max_age_years=18.0)
+    reasons = reasons_against(rule, replace(FRONTAL, age_years=age))
+    assert [reason.kind for reason in reasons] == said
+    assert all(str(age) not in reason.sentence for reason in reasons)
