@@ -1,185 +1,122 @@
-"""Random changes of style, sharpness and position: what scanners and archives do to an image.
-
-Each function takes and gives a uint8 plane (rows, columns) and draws from the generator given.
-"""
+"""What a recipe calls an augmentation: how far images of one kind may be moved and changed."""
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageFilter
 
-Plane = npt.NDArray[np.uint8]
-Change = Callable[[Plane, np.random.Generator], Plane]
-_AIR = 20  # prepared images: darker is air
-_AXIS = np.arange(256, dtype=np.float32) / 255
+from models.build import changes
+from models.build.changes import Change, Plane, match_grey_levels
+from models.build.placement import Placement, reposition
 
 
-def augment(image: Plane, style: Plane, size: int, rng: np.random.Generator) -> Plane:
-    """One random version of `image` at (size, size); `style` lends its grey levels sometimes."""
-    if rng.random() < 0.3:
-        image = match_grey_levels(image, style, rng)
-    image = reposition(image, size, rng)
-    for chance, change in _CHANGES:
+@dataclass(frozen=True)
+class Augmentation:
+    """A kind of image: its placement, and its changes, each with the chance that it happens.
+
+    `borrowed` is the share of strongly changed images that get the grey levels of another;
+    below the level `air` nothing is borrowed.
+    """
+
+    placement: Placement
+    light: tuple[tuple[float, Change], ...]
+    strong: tuple[tuple[float, Change], ...]
+    borrowed: float
+    air: int
+
+
+def augment(
+    image: Plane,
+    mask: Plane,
+    style: Plane,
+    size: int,
+    kind: Augmentation,
+    rng: np.random.Generator,
+    *,
+    strong: bool,
+) -> tuple[Plane, Plane]:
+    """One random version of an image at (size, size), and of its mask.
+
+    All planes are uint8; the mask has 0 and 255 and comes back with soft edges. `style` lends its
+    grey levels to some of the strongly changed images.
+    """
+    if strong and rng.random() < kind.borrowed:
+        image = match_grey_levels(image, style, rng, kind.air)
+    image, mask = reposition(image, mask, size, kind.placement, rng)
+    for chance, change in kind.strong if strong else kind.light:
         if rng.random() < chance:
             image = change(image, rng)
-    return image
+    return image, mask
 
 
-def match_grey_levels(image: Plane, style: Plane, rng: np.random.Generator) -> Plane:
-    """Give the image (part of) the grey-level distribution of another one."""
-    ours, theirs = _tissue_shares(image), _tissue_shares(style)
-    matched = np.concatenate((np.arange(_AIR), _AIR + np.searchsorted(theirs, ours)))
-    share = rng.uniform(0.4, 1.0)
-    return _lookup(image, (1 - share) * _AXIS + share * matched / 255)
-
-
-def _tissue_shares(image: Plane) -> npt.NDArray[np.float64]:
-    """The share of tissue at or below each level from _AIR on; air would swamp the tissue."""
-    counts = np.bincount(image.ravel(), minlength=256)[_AIR:].astype(np.float64)
-    counts[-1] += 1  # so that there is something, and every level is reached
-    return np.asarray(np.cumsum(counts) / counts.sum())
-
-
-def reposition(image: Plane, size: int, rng: np.random.Generator) -> Plane:
-    """Flip, rotate, shear, crop to the head, scale and shift; black or grey outside."""
-    rows, columns = image.shape
-    box = _head_box(image) if rng.random() < 0.35 else (0.0, 0.0, float(columns), float(rows))
-    centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    side = max(box[2] - box[0], box[3] - box[1])
-    zoom = side / size / rng.uniform(0.75, 1.2)
-    angle = math.radians(rng.normal(0, 9) if rng.random() < 0.9 else rng.uniform(-90, 90))
-    stretch = math.exp(rng.normal(0, 0.09))
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    a, b = zoom * flip * stretch * math.cos(angle), zoom * math.sin(angle)
-    d, e = -zoom * flip * math.sin(angle), zoom / stretch * math.cos(angle)
-    b += zoom * rng.normal(0, 0.05)
-    x = centre[0] + side * rng.normal(0, 0.05) - (a + b) * size / 2
-    y = centre[1] + side * rng.normal(0, 0.05) - (d + e) * size / 2
-    fill = int(rng.integers(0, 40)) if rng.random() < 0.15 else 0
-    moved = Image.fromarray(image).transform(
-        (size, size),
-        Image.Transform.AFFINE,
-        (a, b, x, d, e, y),
-        resample=Image.Resampling.BILINEAR,
-        fillcolor=fill,
-    )
-    return np.asarray(moved)
-
-
-def _head_box(image: Plane) -> tuple[float, float, float, float]:
-    bright = image > 25
-    across, down = np.flatnonzero(bright.any(0)), np.flatnonzero(bright.any(1))
-    if across.size < 40 or down.size < 40:
-        return 0.0, 0.0, float(image.shape[1]), float(image.shape[0])
-    return float(across[0]), float(down[0]), float(across[-1] + 1), float(down[-1] + 1)
-
-
-def warp_grey_levels(image: Plane, rng: np.random.Generator) -> Plane:
-    """Gamma, contrast, brightness and a smooth monotone curve, in one table."""
-    curve = _AXIS ** math.exp(rng.normal(0, 0.35))
-    if rng.random() < 0.5:
-        knots = np.sort(rng.random(6))
-        knots = 0.5 * np.linspace(0, 1, 6) + 0.5 * (knots - knots[0]) / max(np.ptp(knots), 1e-3)
-        curve = np.interp(curve, np.linspace(0, 1, 6), knots).astype(np.float32)
-    return _lookup(image, curve * rng.uniform(0.75, 1.25) + rng.normal(0, 0.03))
-
-
-def swap_contrast(image: Plane, rng: np.random.Generator) -> Plane:
-    """Turn dark tissue bright and bright tissue dark, as T2 weighting does; air stays dark."""
-    air = rng.uniform(0.06, 0.14)
-    curve = np.interp(_AXIS, (0, air, air + 0.06, 1), (0, air, 0.95, rng.uniform(0.05, 0.4)))
-    return _lookup(image, curve)
-
-
-def add_bias_field(image: Plane, rng: np.random.Generator) -> Plane:
-    """Multiply by a smooth field, as receive coils do."""
-    coarse = rng.normal(1.0, 0.22, (4, 4)).astype(np.float32)
-    size = (image.shape[1], image.shape[0])
-    field = np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
-    return _clipped(image * field)
-
-
-def add_noise(image: Plane, rng: np.random.Generator) -> Plane:
-    """Rician noise: the magnitude of a complex signal with a random standard deviation."""
-    sigma = rng.uniform(2, 14)
-    real = image + rng.standard_normal(image.shape, np.float32) * sigma
-    imaginary = rng.standard_normal(image.shape, np.float32) * sigma
-    return _clipped(np.hypot(real, imaginary))
-
-
-def blur(image: Plane, rng: np.random.Generator) -> Plane:
-    """A Gaussian of up to 1.3 pixels, or its opposite, a sharpening."""
-    source = Image.fromarray(image)
-    if rng.random() < 0.3:
-        sharpened = source.filter(ImageFilter.UnsharpMask(2, int(rng.integers(40, 160)), 0))
-        return np.asarray(sharpened)
-    return np.asarray(source.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.3))))
-
-
-def coarsen(image: Plane, rng: np.random.Generator) -> Plane:
-    """Lower the resolution and bring it back, separately in each direction."""
-    source, (rows, columns) = Image.fromarray(image), image.shape
-    small = (int(columns * rng.uniform(0.45, 1)), int(rows * rng.uniform(0.45, 1)))
-    return np.asarray(
-        source.resize(small, Image.Resampling.BILINEAR).resize(
-            (columns, rows), Image.Resampling.BILINEAR
-        )
-    )
-
-
-def recompress(image: Plane, rng: np.random.Generator) -> Plane:
-    """JPEG once more, at a random quality."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=int(rng.integers(25, 92)))
-    return np.asarray(Image.open(stream))
-
-
-def hide_corners(image: Plane, rng: np.random.Generator) -> Plane:
-    """Blank or write over corners, where burned-in marks and source logos sit."""
-    out, (rows, columns) = image.copy(), image.shape
-    for flip in (slice(None), slice(None, None, -1)):
-        height, width = (int(rng.integers(1, side // 5)) for side in (rows, columns))
-        view = out[flip, :: int(rng.choice((-1, 1)))]
-        view[:height, :width] = rng.integers(0, 256) if rng.random() < 0.3 else 0
-    return out
-
-
-def draw_border(image: Plane, rng: np.random.Generator) -> Plane:
-    """A thin bright or dark frame, as screenshots have."""
-    out, width = image.copy(), int(rng.integers(1, 6))
-    level = int(rng.integers(0, 256))
-    out[:width], out[-width:], out[:, :width], out[:, -width:] = (level,) * 4
-    return out
-
-
-def lift_background(image: Plane, rng: np.random.Generator) -> Plane:
-    """Raise the black level."""
-    return np.maximum(image, np.uint8(rng.integers(3, 40)))
-
-
-_CHANGES: tuple[tuple[float, Change], ...] = (
-    (0.12, swap_contrast),
-    (0.8, warp_grey_levels),
-    (0.4, add_bias_field),
-    (0.3, blur),
-    (0.2, coarsen),
-    (0.35, add_noise),
-    (0.2, hide_corners),
-    (0.06, draw_border),
-    (0.1, lift_background),
-    (0.35, recompress),
+HEAD_MR = Augmentation(
+    placement=Placement(
+        turn_degrees=9,
+        any_turn=0.1,
+        zoom=(0.75, 1.2),
+        stretch=0.09,
+        shear=0.05,
+        shift=0.05,
+        cropped=0.35,
+    ),
+    light=(
+        (0.5, changes.warp_grey_levels),
+        (0.2, changes.add_bias_field),
+        (0.15, changes.blur),
+        (0.15, changes.add_noise),
+        (0.1, changes.hide_corners),
+        (0.15, changes.recompress),
+    ),
+    strong=(
+        (0.12, changes.swap_contrast),
+        (0.8, changes.warp_grey_levels),
+        (0.4, changes.add_bias_field),
+        (0.3, changes.blur),
+        (0.2, changes.coarsen),
+        (0.35, changes.add_noise),
+        (0.2, changes.hide_corners),
+        (0.06, changes.draw_border),
+        (0.1, changes.lift_background),
+        (0.35, changes.recompress),
+    ),
+    borrowed=0.3,
+    air=changes.AIR,
 )
 
+# Neither lungs nor pneumonia are named by their side, so mirrored chests teach no wrong side;
+# upside-down ones do not come out of an archive and are not drawn.
+CHEST_XRAY = Augmentation(
+    placement=Placement(
+        turn_degrees=6,
+        any_turn=0.0,
+        zoom=(0.8, 1.2),
+        stretch=0.07,
+        shear=0.03,
+        shift=0.04,
+        cropped=0.0,
+    ),
+    light=(
+        (0.5, changes.warp_grey_levels),
+        (0.15, changes.blur),
+        (0.15, changes.add_noise),
+        (0.2, changes.hide_corners),
+        (0.15, changes.recompress),
+    ),
+    strong=(
+        (0.8, changes.warp_grey_levels),
+        (0.4, changes.stretch_locally),
+        (0.3, changes.add_bias_field),
+        (0.3, changes.blur),
+        (0.25, changes.coarsen),
+        (0.35, changes.add_noise),
+        (0.35, changes.hide_corners),
+        (0.2, changes.collimate),
+        (0.1, changes.lift_background),
+        (0.35, changes.recompress),
+    ),
+    borrowed=0.4,
+    air=0,
+)
 
-def _lookup(image: Plane, curve: npt.NDArray[np.floating]) -> Plane:
-    """Apply a curve given at 256 points, values 0 to 1."""
-    return _clipped(curve * 255)[image]
-
-
-def _clipped(values: npt.NDArray[np.floating]) -> Plane:
-    return np.asarray(np.clip(values, 0, 255), np.uint8)
+AUGMENTATIONS = {"head-mr": HEAD_MR, "chest-xray": CHEST_XRAY}

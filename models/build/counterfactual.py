@@ -19,8 +19,12 @@ _LARGEST_HEALED = 0.03  # of the frame; more leaves mass effect behind
 _LARGEST_MOVED = 0.12
 
 
-def transplant(host: Plane, donor: Plane, mask: Mask, rng: np.random.Generator) -> Plane | None:
-    """The host with the donor's lesion at about the same place, or None if that is not tissue.
+def transplant(
+    host: Plane, donor: Plane, mask: Mask, rng: np.random.Generator
+) -> tuple[Plane, Mask] | None:
+    """The host with the donor's lesion at about the same place, and where the lesion now lies.
+
+    None where that is not tissue, or the donor has no lesion of a size to be moved.
 
     All planes are (rows, columns) of the same size; the lesion keeps its contrast to the donor's
     surroundings, set against the host's, sometimes inverted or weakened as other sequences do.
@@ -33,7 +37,7 @@ def transplant(host: Plane, donor: Plane, mask: Mask, rng: np.random.Generator) 
         shift = tuple(int(step) for step in rng.integers(-30, 31, 2))
         target = _moved(mask, shift)
         if target.sum() == mask.sum() and (host[target] > _TISSUE).mean() > 0.95:
-            return _blend(host, _lesion(host, donor, mask, target, shift, rng), target)
+            return _blend(host, _lesion(host, donor, mask, target, shift, rng), target), target
     return None
 
 

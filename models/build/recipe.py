@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from models import schema
-from models.build.errors import RecipeError, at
+from models.build.errors import RecipeError
 from models.errors import ManifestError
+from models.lines import KeyPath
+
+_STRIDE = 32  # pixels: the networks halve an image five times
 
 Task = Literal["classification", "segmentation"]
 
@@ -191,18 +193,18 @@ def read_recipe(path: Path) -> Recipe:
     Raises RecipeError, one sentence with the file and the line, when it is not TOML, when a key is
     unknown, missing or of another type, or when its value cannot be.
     """
+    file = f"{path.parent.name}/{path.name}"
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(at(_named(path), None, "cannot be read.")) from error
+        raise RecipeError(f"{file} cannot be read.") from error
     try:
-        recipe = schema.read(Recipe, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(at(_named(path), None, f"is not TOML: {error}.")) from error
+        recipe = schema.read_toml(Recipe, text, file)
     except ManifestError as error:
-        raise RecipeError(_rephrased(path, text, error.sentence)) from error
-    for key, problem in _problems(recipe):
-        raise RecipeError(at(_named(path), _line(text, key), f"the key {key!r} {problem}"))
+        raise RecipeError(error.sentence) from error
+    for key, what in _problems(recipe):
+        wrong = schema.located(schema.wrong(key, what), text, file)
+        raise RecipeError(wrong.sentence)
     return recipe
 
 
@@ -229,69 +231,53 @@ def teacher_recipe(recipe: Recipe) -> Recipe | None:
     return dataclasses.replace(recipe, network=network, train=train)
 
 
-def _problems(recipe: Recipe) -> list[tuple[str, str]]:
+def _problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """(key, what is wrong with it): what types alone do not say."""
-    data, train = recipe.data, recipe.train
-    checks = [
-        (len(set(data.labels)) == len(data.labels) > 0, "data.labels", "repeats one or has none."),
-        (
-            len(data.keys) == (len(data.labels) if recipe.task == "classification" else 1),
-            "data.keys",
-            "needs one name for each label, or for segmentation the structure's.",
-        ),
-        (data.negative in (None, *data.keys), "data.negative", "is not one of the keys."),
-        (
-            bool(data.outlines) or not (recipe.network.outline or recipe.task == "segmentation"),
-            "data.outlines",
-            "must name the pack of outlines that this network learns.",
-        ),
-        (data.slices_of_a_patient > 0, "data.slices_of_a_patient", "is not a positive number."),
-        (
-            not data.tolerated_copies or bool(data.tolerated_because),
-            "data.tolerated_copies",
-            "needs its reason in tolerated_because.",
-        ),
-        (train.batch > 1, "train.batch", "is below 2, which batch norms cannot learn from."),
-        (
-            bool(train.cycles) and all(c.sizes and min(c.sizes) >= 32 for c in train.cycles),
-            "train.cycles",
-            "needs at least one epoch, of 32 pixels or more.",
-        ),
-        (recipe.calibrate.pca > 0, "calibrate.pca", "is not a positive number."),
-        (recipe.calibrate.neighbours > 0, "calibrate.neighbours", "is not a positive number."),
-    ]
-    shares = [
-        ("train", name)
-        for name in ("strong", "transplant", "heal", "label_smoothing", "average_decay")
-    ] + [("calibrate", name) for name in ("coverage", "negative_answered")]
-    checks += [
-        (0 <= getattr(getattr(recipe, part), name) <= 1, f"{part}.{name}", "is not from 0 to 1.")
-        for part, name in shares
-    ]
-    return [(key, problem) for good, key, problem in checks if not good]
+    yield from _data_problems(recipe)
+    train, calibrate = recipe.train, recipe.calibrate
+    if train.batch < 2:
+        yield ("train", "batch"), "is below 2, which batch norms cannot learn from."
+    if not train.cycles:
+        yield ("train", "cycles"), "is empty."
+    for index, cycle in enumerate(train.cycles):
+        if not cycle.sizes or any(size < 1 or size % _STRIDE for size in cycle.sizes):
+            problem = f"needs at least one epoch, each a multiple of {_STRIDE} pixels."
+            yield ("train", "cycles", index, "sizes"), problem
+    for key, value in _shares(recipe):
+        if not 0 <= value <= 1:
+            yield key, "is not from 0 to 1."
+    for name, count in (("pca", calibrate.pca), ("neighbours", calibrate.neighbours)):
+        if count < 1:
+            yield ("calibrate", name), "is not a positive number."
+    strata = len(recipe.data.labels) + (recipe.data.empties is not None)
+    if train.class_shares and len(train.class_shares) != strata:
+        yield ("train", "class_shares"), f"has not {strata} shares."
 
 
-def _rephrased(path: Path, text: str, sentence: str) -> str:
-    """The schema's sentence about a key, told of this file and its line."""
-    found = re.search(r"'([^']+)'", sentence)
-    told = sentence.replace("The manifest's key", "the key").replace("The manifest", "it")
-    return at(_named(path), _line(text, found[1]) if found else None, told)
+def _data_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    data, classifies = recipe.data, recipe.task == "classification"
+    if not data.labels or len(set(data.labels)) != len(data.labels):
+        yield ("data", "labels"), "is empty or repeats a label."
+    if len(data.keys) != (len(data.labels) if classifies else 1):
+        yield ("data", "keys"), "is not one name for each label (segmentation: the structure's)."
+    if data.negative is not None and data.negative not in data.keys:
+        yield ("data", "negative"), "is not one of the keys."
+    if data.outlines is None and (recipe.network.outline or not classifies):
+        yield ("data", "outlines"), "is missing, and the network learns outlines."
+    if data.empties is not None and classifies:
+        yield ("data", "empties"), "is for segmentation: a classifier has its negative label."
+    if data.slices_of_a_patient < 1:
+        yield ("data", "slices_of_a_patient"), "is not a positive number."
+    if data.tolerated_copies and not data.tolerated_because:
+        yield ("data", "tolerated_copies"), "needs its reason in 'tolerated_because'."
 
 
-def _line(text: str, key: str) -> int | None:
-    """The line where a dotted key stands, or else the table that should have it."""
-    lines, table = {}, ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[+\s*([\w.-]+)\s*\]", line):
-            table = header[1]
-            lines[table] = number
-        elif name := re.match(r"\s*([\w.-]+)\s*=", line):
-            lines[f"{table}.{name[1]}".lstrip(".")] = number
-    wanted = re.sub(r"\[\d+\]", "", key)
-    while wanted and wanted not in lines:
-        wanted = wanted.rpartition(".")[0]
-    return lines.get(wanted)
-
-
-def _named(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}" if path.parent.name else path.name
+def _shares(recipe: Recipe) -> Iterator[tuple[KeyPath, float]]:
+    train, calibrate = recipe.train, recipe.calibrate
+    for name in ("strong", "transplant", "heal", "label_smoothing", "average_decay"):
+        yield ("train", name), getattr(train, name)
+    for name in ("coverage", "negative_answered", "prediction_set_coverage"):
+        yield ("calibrate", name), getattr(calibrate, name)
+    for index, share in enumerate(train.class_shares):
+        yield ("train", "class_shares", index), share
+    yield ("network", "dropout"), recipe.network.dropout

@@ -18,16 +18,26 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_a_transplanted_lesion_stands_out_of_its_new_surroundings() -> None:
-    changed = transplant(HEAD, SICK, DISC, rng())
-    assert changed is not None
-    moved = np.abs(changed.astype(int) - HEAD) > 30
-    assert 0.6 < moved.sum() / DISC.sum() < 1.4
+    made = transplant(HEAD, SICK, DISC, rng())
+    assert made is not None
+    changed = np.abs(made[0].astype(int) - HEAD) > 30
+    assert 0.6 < changed.sum() / DISC.sum() < 1.4
+
+
+def test_a_transplanted_lesion_brings_its_outline_to_where_it_now_lies() -> None:
+    made = [transplant(HEAD, SICK, DISC, rng(seed)) for seed in range(12)]
+    done = [pair for pair in made if pair is not None]
+    assert done
+    for image, mask in done:
+        changed = np.abs(image.astype(int) - HEAD) > 30
+        assert mask.sum() == DISC.sum()
+        assert (changed & mask).sum() > 0.9 * changed.sum()
 
 
 def test_a_transplant_leaves_the_host_alone_elsewhere() -> None:
-    changed = transplant(HEAD, SICK, DISC, rng())
-    assert changed is not None
-    assert (changed == HEAD).mean() > 0.95
+    made = transplant(HEAD, SICK, DISC, rng())
+    assert made is not None
+    assert (made[0] == HEAD).mean() > 0.95
 
 
 def test_a_lesion_is_not_put_into_air() -> None:
