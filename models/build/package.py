@@ -1,115 +1,182 @@
-"""Write the model folder: graph, manifest, report, reference cases, card. Nothing by hand."""
+"""Write the model folder: graphs, manifest, report, reference cases, card, pictures; whole or not.
+
+Everything is made in a folder beside the target and checked as the registry will check it; then
+the target is replaced by one rename. A kill leaves at most that folder, which the next build
+removes, and puts an old package back whose renaming was cut in two.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from models.build import phantom
-from models.build.calibrate import Operating
-from models.build.card import write_card
-from models.build.data import SPEC
-from models.build.evaluate import Report
+from models.build import phantom, plots, template
+from models.build.card import card_files
+from models.build.errors import PackageError
+from models.build.evaluate.figures import Report
 from models.build.export import open_session, run
-from models.build.network import LAYER
-from models.manifest import MANIFEST_NAME, read_manifest
+from models.build.values import values
+from models.errors import ModelError
+from models.manifest import FP32, HEAD, INT8, MANIFEST_NAME, Manifest, read_manifest
 from models.preprocess import prepare
-from models.reference import CASES
+from models.reference import CASES, answers_of, check_references
+from models.registry import load_package
 
-TEMPLATES = Path(__file__).parent / "templates"
-_REFERENCE_TOLERANCE = 0.01
-_PICTURES = {
-    "head.png": ("a drawn head", 1.0, phantom.head(256, 256, lesion=False, seed=1)),
-    "lesion.png": (
-        "a drawn head with a bright disc",
-        1.0,
-        phantom.head(256, 256, lesion=True, seed=2),
-    ),
-    "tall.png": (
-        "the head with rows twice as far apart as columns, and few of them",
-        2.0,
-        phantom.head(128, 230, lesion=True, seed=3),
-    ),
-    "noise.png": ("noise", 1.0, phantom.noise(160, 160, seed=4)),
-    "step.png": ("a dark and a bright half", 1.0, phantom.step(200, 120)),
-}
+_STAGING = ".scanhook-build"
+_TOLERANCE = {"fp32": 0.01, "int8": 0.15}
+_GRAPHS = (FP32, INT8, HEAD)
 
 
-def write_package(
-    out: Path,
-    graph: Path,
-    recipe: Path,
-    operating: Operating,
-    report: Report,
-    ood: dict[str, str],
-) -> None:
-    """Fill the folder `out`; `ood` says `method` and `chosen`. The manifest comes last but one."""
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(graph, out / "fp32.onnx")
-    if recipe.resolve() != (out / "recipe.toml").resolve():
-        shutil.copyfile(recipe, out / "recipe.toml")
-    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    _write_references(out)
-    values = _measured(operating, report, ood) | {"files": _hashes(out)}
-    template = Template((TEMPLATES / f"{report['model']}.toml").read_text(encoding="utf-8"))
-    (out / MANIFEST_NAME).write_text(template.substitute(values), encoding="utf-8")
-    (out / "CARD.md").write_text(write_card(read_manifest(out), report), encoding="utf-8")
+@dataclass(frozen=True)
+class Parts:
+    """What a package is made of. `graphs` are files by the name they get in the package."""
+
+    graphs: dict[str, Path]
+    recipe: Path
+    template: Path
+    report: Report
 
 
-def _hashes(folder: Path) -> str:
-    names = ("fp32.onnx", "report.json")
-    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    return "\n".join(f'"{name}" = "{digest}"' for name, digest in digests.items())
+def write_package(out: Path, parts: Parts) -> Manifest:
+    """Fill the folder `out`, which may hold an older package; give the manifest that was written.
+
+    Raises PackageError (or ManifestError, ReferenceMismatch, which name the key or the case) when
+    it cannot be written or does not hold what it says; then `out` is as it was.
+    """
+    try:
+        with _staged(out) as folder:
+            _fill(folder, parts)
+            _check(folder)
+        return read_manifest(out)
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+        raise PackageError(f"{out.name}: the package cannot be written: {problem}.") from error
 
 
-def _measured(operating: Operating, report: Report, ood: dict[str, str]) -> dict[str, Any]:
-    thresholds = {
-        f"threshold_{key.replace('-', '_')}": value for key, value in operating.thresholds.items()
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `out` when the block ends well.
+
+    It lies one level deeper than packages do, so that no registry finds it half-built.
+    """
+    staging = out.parent / f"{_STAGING}-{out.name}"
+    _recover(staging, out)
+    new, old = staging / "new", staging / "old"
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if out.exists():
+            out.rename(old)
+        new.rename(out)
+    finally:
+        _recover(staging, out)
+
+
+def _recover(staging: Path, out: Path) -> None:
+    """Put back a package that was moved away and not replaced, then remove what is left."""
+    old = staging / "old"
+    if old.is_dir() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _fill(folder: Path, parts: Parts) -> None:
+    for name, path in parts.graphs.items():
+        shutil.copyfile(path, folder / name)
+    shutil.copyfile(parts.recipe, folder / "recipe.toml")
+    _write_text(folder / "report.json", as_json(parts.report))
+    pictures = plots.draw(parts.report)
+    for name, picture in pictures.items():
+        (folder / name).write_bytes(picture)
+    listed = [name for name in _GRAPHS if name in parts.graphs]
+    files = {name: _sha256(folder / name) for name in (*listed, "report.json", *pictures)}
+    text = template.fill(parts.template, values(parts.report, files))
+    _write_text(folder / MANIFEST_NAME, text)
+    manifest = read_manifest(folder)
+    _write_references(folder, manifest)
+    for name, content in card_files(manifest, parts.report).items():
+        _write_text(folder / name, content)
+
+
+def as_json(report: Report) -> str:
+    """The report as it is kept. Raises PackageError for a figure that is not a number."""
+    try:
+        return json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise PackageError("report.json: a figure is not a number.") from error
+
+
+def _write_references(folder: Path, manifest: Manifest) -> None:
+    """Draw the reference pictures and write down what each graph says of them."""
+    target = (folder / CASES).parent
+    target.mkdir()
+    names = [name for name in (FP32, INT8) if name in manifest.files]
+    sessions = {name.removesuffix(".onnx"): open_session(folder / name) for name in names}
+    cases: list[dict[str, Any]] = []
+    for name, shows, aspect, picture in phantom.pictures(manifest.applies_to.modalities):
+        (target / name).write_bytes(_png(picture))
+        image = prepare(picture, manifest.input, aspect)
+        given = {
+            precision: _answer(manifest, run(session, image))
+            for precision, session in sessions.items()
+        }
+        cases.append({"image": name, "shows": shows, "pixel_aspect": aspect, "answers": given})
+    tolerance = {precision: _TOLERANCE[precision] for precision in sessions}
+    table = {"tolerance": tolerance, "cases": cases}
+    _write_text(folder / CASES, json.dumps(table, indent=1) + "\n")
+
+
+def _answer(manifest: Manifest, outputs: dict[str, npt.NDArray[np.float32]]) -> dict[str, Any]:
+    (answer,) = answers_of(manifest, outputs)
+    stated = {
+        "logits": [round(value, 5) for value in answer.logits] if answer.logits else None,
+        "ood_score": answer.ood_score,
+        "area_fraction": answer.area_fraction,
+        "mean_probability": answer.mean_probability,
     }
-    return thresholds | {
-        "temperature": round(operating.temperature, 4),
-        "ece": report["test"]["ece"],
-        "ood_method": ood["method"],
-        "ood_chosen": ood["chosen"],
-        "ood_threshold": float(f"{operating.ood_threshold:.6g}"),
-        "layer": LAYER,
-        "input_name": SPEC.name,
-        "rows": SPEC.rows,
-        "columns": SPEC.columns,
-        "low_percentile": SPEC.low_percentile,
-        "high_percentile": SPEC.high_percentile,
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in stated.items()
+        if value is not None
     }
 
 
-def _write_references(out: Path) -> None:
-    """Draw the reference pictures and write down what the graph says of them."""
-    folder = (out / CASES).parent
-    folder.mkdir(exist_ok=True)
-    session = open_session(out / "fp32.onnx")
-    cases = []
-    for name, (shows, aspect, picture) in _PICTURES.items():
-        (folder / name).write_bytes(_png(picture))
-        outputs = run(session, prepare(picture, SPEC, aspect))
-        cases.append(
-            {
-                "image": name,
-                "shows": shows,
-                "pixel_aspect": aspect,
-                "logits": [round(float(value), 5) for value in outputs["logits"][0]],
-                "ood_score": round(float(outputs["ood_score"][0]), 6),
-            }
-        )
-    table = {"tolerance": _REFERENCE_TOLERANCE, "cases": cases}
-    (out / CASES).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+def _check(folder: Path) -> None:
+    """Load it as the registry does, and ask its own reference cases."""
+    try:
+        package = load_package(folder)
+        for precision in package.precisions:
+            session = open_session(package.read(f"{precision}.onnx"))
+            check_references(package, partial(run, session), precision)
+    except ModelError as error:
+        raise PackageError(error.sentence) from error
+    if package.faults:
+        raise PackageError(" ".join(package.faults.values()))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Whole and on the disk before the folder gets its name."""
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _png(picture: npt.NDArray[np.uint16]) -> bytes:

@@ -1,146 +1,254 @@
-"""From labelled slices to a model folder: train, score, calibrate, export, measure, package."""
+"""From a folder of labelled images to a model package, step by step.
+
+    data -> train -> export -> compress -> evaluate -> package        (backbones: when asked for)
+
+Each step leaves its product in the work folder, with a digest of what it was made of; a step whose
+digest has not changed is not repeated.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from models.build import ood
-from models.build.calibrate import Operating, choose_operating, softmax
-from models.build.data import NEGATIVE, SPEC, Images, Split, as_input, load_splits
-from models.build.evaluate import Report, evaluate, outputs_of
+from models.build import template
+from models.build.choosing import choose_score
+from models.build.compress.choose import compress
+from models.build.evaluate.figures import Report
 from models.build.export import export, open_session
-from models.build.network import LiteClassifier
-from models.build.package import write_package
-from models.build.recipe import Recipe, quick, read_recipe
-from models.build.strange import strange_images
-from models.build.train import Progress, train
-from models.manifest import read_manifest
+from models.build.measuring import Material, measure
+from models.build.networks import Network
+from models.build.package import Parts, write_package
+from models.build.packs import Samples, load
+from models.build.recipe import Recipe, quick, read_recipe, teacher_recipe
+from models.build.steps import STEPS, Ledger, Progress, Step, digest_of, read, save, sha256
+from models.build.training import train
+from models.build.witness import Witness, ask, find_witness
+from models.manifest import FP32, HEAD, INT8
 
-Features = tuple[Tensor, Tensor]
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to build, from what, where to. `smoke` cuts the recipe down to a useless minute."""
+    """What to build, from what, where to.
 
-    model: str
+    `template` is the manifest with placeholders. `until` is the last step wanted; "backbones" is
+    made only when it is named. `smoke` cuts the recipe down to a useless minute.
+    """
+
+    recipe: Path
+    template: Path
     data: Path
     work: Path
     out: Path
-    recipe: Path
+    until: Step = "package"
     smoke: bool = False
 
 
-def build_package(order: Order, progress: Progress) -> Report:
-    """Run the whole build; may be stopped and repeated, training goes on where it was."""
-    order.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(2)
-    recipe = quick(read_recipe(order.recipe)) if order.smoke else read_recipe(order.recipe)
-    progress("reading the slices")
-    splits = load_splits(order.data)
-    network = train(splits, recipe, order.work, progress, pretrained=True)
-    progress("choosing thresholds")
-    score, operating, compared = choose(network, splits, recipe)
-    progress("exporting and measuring")
-    graph = order.work / "fp32.onnx"
-    export(network, score, SPEC.rows, graph)
-    session = open_session(graph)
-    outputs = {name: outputs_of(session, splits[name]) for name in ("val", "test", "ext_dev")}
-    report = {"model": order.model, "score_comparison": compared} | evaluate(
-        outputs, splits, operating, recipe.bootstrap, recipe.seed
-    )
-    if order.smoke:
-        report["placeholder"] = "A smoke run: these figures say nothing about the model."
-    chosen = {"method": score.method, "chosen": _chosen(recipe)}
-    write_package(order.out, graph, order.recipe, operating, report, chosen)
-    progress(f"{read_manifest(order.out).id} is in {order.out.name}")
-    return report
+def build(order: Order, progress: Progress) -> None:
+    """Run what is not done yet, up to the step that was asked for.
 
-
-def choose(
-    network: LiteClassifier, splits: dict[str, Split], recipe: Recipe
-) -> tuple[nn.Module, Operating, Report]:
-    """The score that lets the least pass as tumour-free or as familiar, and thresholds.
-
-    First counts how many tumours from elsewhere would be called tumour-free, then how many
-    pictures that are no heads would be called in distribution, then how well `ext_dev` is told
-    from `val`.
+    May be stopped and repeated; training goes on at the epoch where it was. Raises BuildError or
+    another ModelError, each one sentence; a package is written whole or not at all.
     """
-    features = {
-        name: _features(network, split.images) for name, split in splits.items() if name != "test"
-    }
-    strange = _features(network, strange_images(splits["val"].images, recipe.seed))
-    fitted = ood.candidates(features["train"][1], torch.from_numpy(splits["train"].labels), recipe)
-    tried = []
-    for score in fitted:
-        scores = {name: _scores(score, pair) for name, pair in features.items()}
-        logits = features["val"][0].numpy()
-        operating = choose_operating(logits, splits["val"].labels, scores["val"], recipe)
-        figures = {
-            "ext_dev_called_negative": _negatives(features["ext_dev"], score, operating),
-            "no_heads_in_distribution": _familiar(strange, score, operating),
-            "no_heads_called_negative": _negatives(strange, score, operating),
-            "ext_dev_auroc": _separation(scores["val"], scores["ext_dev"]),
+    order.work.mkdir(parents=True, exist_ok=True)
+    work = _Build(order, progress)
+    for step in STEPS[: STEPS.index(order.until) + 1]:
+        if step != "backbones" or order.until == "backbones":
+            work.do(step)
+
+
+class _Build:
+    """One build; what is costly to make is made when a step first needs it."""
+
+    def __init__(self, order: Order, progress: Progress) -> None:
+        self.order, self.progress = order, progress
+        recipe = read_recipe(order.recipe)
+        self.recipe: Recipe = quick(recipe) if order.smoke else recipe
+        self.frame = template.read_frame(order.template)
+        self.ledger = Ledger(order.work)
+
+    def do(self, step: Step) -> None:
+        """Do the step, unless it was done of the same things."""
+        digest = self.digest(step)
+        if step != "package" and self.ledger.is_done(step, digest):
+            self.progress(f"{step}: done before")
+            return
+        makers: dict[Step, Callable[[], tuple[str, ...]]] = {
+            "data": self._data,
+            "train": self._train,
+            "export": self._export,
+            "compress": self._compress,
+            "backbones": self._backbones,
+            "evaluate": self._evaluate,
+            "package": self._package,
         }
-        tried.append((score, operating, figures))
-    score, operating, _ = min(tried, key=lambda row: _rank(row[2]))
-    compared = {
-        one.method: {name: round(value, 4) for name, value in figures.items()}
-        for one, _, figures in tried
-    }
-    return score, operating, compared
+        self.progress(f"{step} ...")
+        self.ledger.note(step, digest, makers[step]())
 
+    def digest(self, step: Step) -> str:
+        """Of everything the step's product depends on."""
+        recipe = self.recipe
+        data = digest_of(self._packs, recipe.data, self.frame.spec)
+        trained = digest_of(data, recipe.task, recipe.seed, recipe.network, recipe.train)
+        exported = digest_of(trained, recipe.calibrate, "export")
+        squeezed = digest_of(exported, recipe.compress)
+        return {
+            "data": data,
+            "train": trained,
+            "export": exported,
+            "compress": squeezed,
+            "backbones": digest_of(data, recipe.seed, recipe.train, "backbones"),
+            "evaluate": digest_of(squeezed, self.frame, self._witness_digest, self._extra),
+            "package": digest_of(squeezed, sha256(self.order.template)),
+        }[step]
 
-def _rank(figures: dict[str, float]) -> tuple[float, float, float]:
-    return (
-        figures["ext_dev_called_negative"],
-        figures["no_heads_in_distribution"],
-        -figures["ext_dev_auroc"],
-    )
+    @cached_property
+    def samples(self) -> dict[str, Samples]:
+        """The images of every split, in memory."""
+        self.progress("reading the images")
+        return load(self.order.data, self.recipe.data, self.frame.spec)
 
+    @cached_property
+    def network(self) -> Network:
+        """The trained network: from its checkpoint, or trained now."""
+        teacher = None
+        wanted = teacher_recipe(self.recipe)
+        if wanted is not None:
+            folder = self.order.work / "teacher"
+            folder.mkdir(exist_ok=True)
+            teacher = train(self.samples, wanted, folder, self.progress)
+        return train(self.samples, self.recipe, self.order.work, self.progress, teacher)
 
-def _negatives(features: Features, score: nn.Module, operating: Operating) -> float:
-    """The share that would be called tumour-free."""
-    probabilities = softmax(features[0].numpy(), operating.temperature)
-    return float((operating.statements(probabilities, _scores(score, features)) == NEGATIVE).mean())
+    @cached_property
+    def _packs(self) -> tuple[tuple[str, str], ...]:
+        """(name, digest) of every manifest, tar and unpacked folder that the recipe names."""
+        data = self.recipe.data
+        names = [data.pack, data.outlines, data.empties.pack if data.empties else None]
+        folder, found = self.order.data, []
+        for name in sorted({name for name in names if name}):
+            for path in (folder / f"{name}.csv", folder / f"{name}.tar"):
+                if path.is_file():
+                    found.append((path.name, sha256(path)))
+            if (folder / name).is_dir():
+                inside = sorted((folder / name).rglob("*"))
+                facts = [(str(p.relative_to(folder)), p.stat().st_size) for p in inside]
+                found.append((name, digest_of(facts)))
+        return tuple(found)
 
+    @cached_property
+    def _witness(self) -> Path | None:
+        package = find_witness(self.frame.id, self.order.out.parent)
+        return package.folder if package else None
 
-def _familiar(features: Features, score: nn.Module, operating: Operating) -> float:
-    """The share that would be called in distribution."""
-    return float((_scores(score, features) <= operating.ood_threshold).mean())
+    @property
+    def _witness_digest(self) -> str:
+        return sha256(self._witness / "model.toml") if self._witness else ""
 
+    @property
+    def _extra(self) -> tuple[str, ...]:
+        """Products that the report includes where they are there."""
+        paths = (self.order.work / "backbones.json", self.order.work / "latency.json")
+        return tuple(sha256(path) for path in paths if path.is_file())
 
-def _features(network: LiteClassifier, images: Images) -> Features:
-    """(logits (N, L), pooled features (N, 1280)) of images (N, 224, 224), unaugmented."""
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(images), 32):
-            parts.append(network(torch.from_numpy(as_input(images[start : start + 32]))))
-    logits, pooled = zip(*parts, strict=True)
-    return torch.cat(logits), torch.cat(pooled)
+    def _data(self) -> tuple[str, ...]:
+        counts = {name: len(samples) for name, samples in self.samples.items()}
+        self.progress(", ".join(f"{name} {count}" for name, count in counts.items()))
+        save(self.order.work / "data.json", {"images": counts, "packs": dict(self._packs)})
+        return ("data.json",)
 
+    def _train(self) -> tuple[str, ...]:
+        _ = self.network
+        return ()
 
-def _scores(score: nn.Module, features: Features) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    with torch.inference_mode():
-        return np.asarray(score(*features).numpy(), np.float64)
+    def _export(self) -> tuple[str, ...]:
+        chosen = choose_score(self.network, self.samples, self.frame.spec, self.recipe)
+        self.progress(f"out-of-distribution score: {chosen.score.method}")
+        path = self.order.work / FP32
+        written = export(self.network, chosen.score, self.frame.spec.rows, path)
+        measured = {
+            "layer": self.network.layer,
+            "explains": self.network.explains,
+            "outputs": [output.name for output in open_session(path).get_outputs()],
+            "ood_threshold": chosen.limit,
+            "ood_chosen": chosen.why,
+        }
+        table = {
+            "measured": measured,
+            "score": chosen.score.method,
+            "score_comparison": chosen.compared,
+            "files": [one.name for one in written],
+        }
+        save(self.order.work / "export.json", table)
+        return ("export.json", *table["files"])
 
+    def _compress(self) -> tuple[str, ...]:
+        work = self.order.work
+        made = compress(work / FP32, self.samples, self.recipe, work, self.progress)
+        table = {
+            "choice": made.choice,
+            "step": made.step,
+            "reason": made.reason,
+            "rows": [row.as_dict() for row in made.rows],
+            "gates_on_val": [dataclasses.asdict(gate) for gate in made.gates],
+            "calibration_images": made.calibration,
+        }
+        save(work / "compress.json", table)
+        return ("compress.json", INT8)
 
-def _separation(
-    inside: np.ndarray[tuple[int], np.dtype[np.float64]],
-    outside: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> float:
-    """The chance that an outside slice scores above an inside one (AUROC)."""
-    return float((outside[:, None] > inside[None]).mean())
+    def _backbones(self) -> tuple[str, ...]:
+        from models.build.measure.backbones import compare
 
+        rows = compare(self.samples, self.recipe, self.order.work, self.progress)
+        save(self.order.work / "backbones.json", {"rows": rows})
+        return ("backbones.json",)
 
-def _chosen(recipe: Recipe) -> str:
-    return (
-        f"The limit is the {recipe.ood_percentile:g}th percentile of the validation scores; "
-        "the score is the one of three that lets the fewest ext_dev tumours pass as tumour-free, "
-        "then the fewest pictures that are no heads as familiar."
-    )
+    def _evaluate(self) -> tuple[str, ...]:
+        work, exported = self.order.work, read(self.order.work / "export.json")
+        material = Material(
+            self.frame,
+            self.recipe,
+            self.samples,
+            work / FP32,
+            work / HEAD if HEAD in exported["files"] else None,
+            work / INT8,
+            exported,
+            read(work / "compress.json"),
+            self._asked(),
+            self.order.smoke,
+        )
+        report = measure(material, self.progress)
+        report |= self._speed(report) | self._compared()
+        save(work / REPORT, report)
+        return (REPORT,)
+
+    def _asked(self) -> Witness | None:
+        if self._witness is None or self.recipe.task != "classification":
+            return None
+        package = find_witness(self.frame.id, self.order.out.parent)
+        if package is None:
+            return None
+        self.progress(f"asking the second witness, {package.manifest.id}")
+        return ask(package, self.order.data, self.recipe.data)
+
+    def _speed(self, report: Report) -> Report:
+        return {"latency": None}
+
+    def _compared(self) -> Report:
+        path = self.order.work / "backbones.json"
+        return {"backbones": read(path)["rows"]} if path.is_file() else {}
+
+    def _package(self) -> tuple[str, ...]:
+        work = self.order.work
+        report, exported = read(work / REPORT), read(work / "export.json")
+        graphs = {name: work / name for name in (*exported["files"], INT8)}
+        if not report["precision"]["int8"]:
+            del graphs[INT8]
+        parts = Parts(graphs, self.order.recipe, self.order.template, report)
+        manifest = write_package(self.order.out, parts)
+        self.progress(f"{manifest.id} {manifest.version} is in {self.order.out.name}")
+        return ()

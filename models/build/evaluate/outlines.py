@@ -21,8 +21,9 @@ from models.build.evaluate.figures import (
     rounded_rows,
     share,
 )
-from models.build.evaluate.regions import Mask, Regions, regions_of
+from models.build.evaluate.regions import Regions, regions_of
 from models.build.packs import Samples
+from models.outlines import Mask
 
 _THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 _SMALLEST = (0.0, 0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from models.outlines import Mask, label_regions
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,8 @@ class Regions:
 
 def regions_of(mask: Mask, truth: Mask) -> Regions:
     """The regions of one mask (rows, columns), against the true one of the same shape."""
-    labels, count = label_regions(mask)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    overlaps = np.bincount(labels[truth], minlength=count + 1)[1:]
+    labels, areas = label_regions(mask)
+    overlaps = np.bincount(labels[truth], minlength=len(areas) + 1)[1:]
     order = np.argsort(-areas, kind="stable")
     return Regions(
         tuple(int(a) for a in areas[order]),
@@ -57,45 +55,3 @@ def regions_of(mask: Mask, truth: Mask) -> Regions:
         int(truth.sum()),
         mask.size,
     )
-
-
-def label_regions(mask: Mask) -> tuple[npt.NDArray[np.int64], int]:
-    """Number the regions of a mask from 1 (0 is none); pixels that share an edge belong together.
-
-    Runs of each row are joined to the runs below that they touch.
-    """
-    runs = _runs(mask)
-    parents = list(range(len(runs)))
-    above: list[int] = []
-    current: list[int] = []
-    for index, (row, first, last) in enumerate(runs):
-        if current and runs[current[-1]][0] != row:
-            above, current = current, []
-        if above and runs[above[-1]][0] != row - 1:
-            above = []
-        for other in above:
-            if runs[other][1] < last and first < runs[other][2]:
-                parents[_root(parents, other)] = _root(parents, index)
-        current.append(index)
-    numbers: dict[int, int] = {}
-    labels = np.zeros(mask.shape, np.int64)
-    for index, (row, first, last) in enumerate(runs):
-        root = _root(parents, index)
-        labels[row, first:last] = numbers.setdefault(root, len(numbers) + 1)
-    return labels, len(numbers)
-
-
-def _runs(mask: Mask) -> list[tuple[int, int, int]]:
-    """(row, first column, one past the last) of every run, row by row."""
-    edged = np.pad(mask, ((0, 0), (1, 1))).astype(np.int8)
-    steps = np.diff(edged, axis=1)
-    rows, firsts = np.nonzero(steps == 1)
-    _, lasts = np.nonzero(steps == -1)
-    return list(zip(rows.tolist(), firsts.tolist(), lasts.tolist(), strict=True))
-
-
-def _root(parents: list[int], index: int) -> int:
-    while parents[index] != index:
-        parents[index] = parents[parents[index]]
-        index = parents[index]
-    return index

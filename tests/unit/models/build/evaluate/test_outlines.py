@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from models.build.evaluate.outlines import (
     OutlineOperating,
@@ -12,8 +11,10 @@ from models.build.evaluate.outlines import (
     outlined,
     report_outlines,
 )
-from models.build.evaluate.regions import label_regions, regions_of
+from models.build.evaluate.regions import regions_of
 from models.build.packs import Samples
+from models.manifest import Outline
+from models.outlines import kept_regions
 
 SIDE = 64
 
@@ -31,34 +32,13 @@ def logits_of(mask: np.ndarray, sure: float = 3.0) -> np.ndarray:
     return np.where(mask, sure, -sure).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("picture", "count"),
-    [
-        ([[0, 0], [0, 0]], 0),
-        ([[1, 1], [1, 1]], 1),
-        ([[1, 0], [0, 1]], 2),
-        ([[1, 0, 1], [1, 0, 1], [1, 1, 1]], 1),
-        ([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 1),
-        ([[1, 0, 1, 0, 1], [1, 1, 1, 1, 1]], 1),
-        ([[1], [0], [1]], 2),
-        ([[1, 1, 1, 0], [0, 0, 1, 0], [1, 0, 1, 1], [1, 1, 0, 1]], 2),
-    ],
-)
-def test_pixels_that_share_an_edge_are_one_region(picture: list[list[int]], count: int) -> None:
-    labels, found = label_regions(np.array(picture, bool))
-    assert found == count
-    assert np.array_equal(labels > 0, np.array(picture, bool))
-
-
-def test_regions_agree_with_a_library_on_noise() -> None:
-    ndimage = pytest.importorskip("scipy.ndimage", reason="scipy is not installed")
+def test_the_regions_are_those_that_are_served() -> None:
+    """What is measured as kept is what `models.outlines` keeps."""
     rng = np.random.default_rng(0)
-    for share in (0.3, 0.55, 0.7):
-        mask = rng.random((80, 50)) < share
-        ours, count = label_regions(mask)
-        theirs, expected = ndimage.label(mask)
-        assert count == expected
-        assert len(np.unique(ours * 10_000 + theirs)) == expected + 1
+    for share in (0.3, 0.55, 0.6):
+        mask = rng.random((SIDE, SIDE)) < share
+        found = regions_of(mask, np.ones_like(mask)).kept(0.01, parts=3)
+        assert sum(found.areas) == kept_regions(mask, Outline(0.01, "area", 3)).sum()
 
 
 def test_dice_counts_the_regions_that_are_kept() -> None:

@@ -1,0 +1,87 @@
+"""The card's sections on compression, precision and speed, all from the report."""
+
+from __future__ import annotations
+
+from models.build.card.text import number, paragraphs, percent, table
+from models.build.evaluate.figures import Report
+from models.manifest import Manifest
+
+
+def precision(manifest: Manifest, report: Report) -> str:
+    """Which graph is served, every step that was tried, and the gates."""
+    chosen = manifest.precision
+    return paragraphs(
+        "## Precision and compression",
+        f"Served: **{chosen.preferred}**. {chosen.reason}",
+        _steps(report.get("compression")),
+        _gates(report.get("gates")),
+    )
+
+
+def _steps(compression: Report | None) -> str:
+    if not compression:
+        return ""
+    rows = [
+        (
+            row["step"],
+            number(row["accuracy"] if row["accuracy"] is not None else row["dice"], 4),
+            ", ".join(f"{key} {value:.3f}" for key, value in row["sensitivity"].items()),
+            number(row["ece"]),
+            percent(row["agreement"]),
+            f"{row['bytes'] / 1e6:.2f}",
+            number(row["latency_ms"], 1),
+            f"{row['speed_up']:.2f}",
+        )
+        for row in compression["rows"]
+    ]
+    worth = "Dice" if compression["rows"][0]["accuracy"] is None else "accuracy"
+    header = (
+        *("step (figures on val)", worth, "sensitivity", "calibration error", "same as fp32"),
+        *("MB", "ms", "times faster"),
+    )
+    return paragraphs("Each step that was tried:", table(header, rows))
+
+
+def _gates(gates: list[Report] | None) -> str:
+    if not gates:
+        return ""
+    rows = [(g["name"], "held" if g["held"] else "**missed**", g["sentence"]) for g in gates]
+    return paragraphs("Gates, on the test split:", table(("gate", "", "measured"), rows))
+
+
+def latency(report: Report) -> str:
+    """One image, engine by engine."""
+    measured = report.get("latency")
+    if not measured:
+        return ""
+    rows = [
+        (
+            row["engine"] + (" (served)" if row.get("served") else ""),
+            number(row["p50_ms"], 2),
+            number(row["p90_ms"], 2),
+        )
+        for row in measured["engines"]
+    ]
+    return paragraphs(
+        "## Speed",
+        f"{measured['title']}, on {measured['machine']}; measured in turns.",
+        table(("engine", "median ms", "90th percentile ms"), rows),
+        "![Time for one image, engine by engine](latency.png)",
+    )
+
+
+def backbones(report: Report) -> str:
+    """The networks that were trained side by side."""
+    rows = report.get("backbones")
+    if not rows:
+        return ""
+    header = list(rows[0])
+    body = [[_plain(row.get(name)) for name in header] for row in rows]
+    names = [name.replace("_", " ") for name in header]
+    return paragraphs(
+        "## Networks compared", "Trained alike, measured on the same split:", table(names, body)
+    )
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
