@@ -78,13 +78,17 @@ class LabelProbability:
 
 @dataclass(frozen=True)
 class SliceResult:
-    """One slice as the model saw it; `number` counts from 1 in anatomical order."""
+    """One slice as the model saw it; `number` counts from 1 in anatomical order.
+
+    `probabilities` are empty in a segmentation; `ood_score` is ``None`` where the model has no such
+    score, or was not run on the slice.
+    """
 
     number: int
     sop_instance_uid: str
     frame: int
     probabilities: tuple[float, ...]
-    ood_score: float
+    ood_score: float | None
     in_distribution: bool
 
 

@@ -1,87 +1,43 @@
-"""Scored slices of one series -> one model's result: arrange, aggregate, gate, explain."""
+"""What a classification says of one series -> its result: gate, state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
 
-from inference.aggregation import Claim, claim_of, predict
+from inference.aggregation import Claim, claim_of
 from inference.analysis import (
-    Explanation,
     GateResult,
     LabelProbability,
     ModelResult,
     Outcome,
     SliceResult,
 )
-from inference.explain.cam import heatmap
-from inference.explain.faithfulness import deletion_drop
-from inference.explain.overlay import render
+from inference.evidence import ClassEvidence
 from inference.gates.applicability import judge_applicability
 from inference.gates.geometry import judge_geometry
 from inference.gates.out_of_distribution import judge_distribution
 from inference.gates.quality import judge_quality
 from inference.gates.uncertainty import judge_uncertainty
 from inference.runtime import Runtime
-from inference.scoring import ScoredSlice, model_input, score_of
-from inference.volume import Arrangement
-from models.contract import FloatArray, Prediction, Reason
+from models.contract import Prediction
 from models.manifest import Label, Manifest
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Everything one model's judgement rests on; `slices` are in anatomical order."""
-
-    series_uid: str
-    slices: tuple[ScoredSlice, ...]
-    arrangement: Arrangement
-    inapplicable: tuple[Reason, ...]
-    prediction: Prediction
-    in_distribution: tuple[bool, ...]
-
-
-def gather(
-    series_uid: str,
-    slices: Sequence[ScoredSlice],
-    arrangement: Arrangement,
-    inapplicable: tuple[Reason, ...],
-    manifest: Manifest,
-    model: int,
-) -> Evidence:
-    """Put the slices in order and aggregate the scores of the `model`-th runtime."""
-    ordered = tuple(slices[index] for index in arrangement.order)
-    scores = [item.scores[model] for item in ordered]
-    limit = manifest.ood_limit
-    return Evidence(
-        series_uid=series_uid,
-        slices=ordered,
-        arrangement=arrangement,
-        inapplicable=inapplicable,
-        prediction=predict(scores, manifest),
-        in_distribution=tuple(
-            item.quality.usable and score.ood_score <= limit
-            for item, score in zip(ordered, scores, strict=True)
-        ),
-    )
-
-
-def judge(evidence: Evidence, manifest: Manifest) -> tuple[GateResult, ...]:
+def judge(evidence: ClassEvidence, manifest: Manifest) -> tuple[GateResult, ...]:
     """Ask every gate, in this order, also after one has failed: the reader sees them all.
 
     applicability, quality, geometry, out-of-distribution, uncertainty: from what would make
     the question meaningless to what would make the answer doubtful.
     """
-    prediction = evidence.prediction
+    prediction, series = evidence.prediction, evidence.series
     claim = claim_of(prediction, manifest)
+    fraction = manifest.aggregation.negative_min_in_distribution_fraction
+    least = fraction if claim.is_negative else None
     return (
         judge_applicability(evidence.inapplicable),
-        judge_quality([item.quality for item in evidence.slices], prediction.window),
-        *judge_geometry(evidence.arrangement.problems),
-        judge_distribution(
-            evidence.in_distribution, prediction.window, claim.is_negative, manifest
-        ),
+        judge_quality([item.quality for item in series.slices], prediction.window),
+        *judge_geometry(series.arrangement.problems),
+        judge_distribution(evidence.in_distribution, prediction.window, least),
         judge_uncertainty(claim, prediction),
     )
 
@@ -93,10 +49,10 @@ def outcome_of(gates: Sequence[GateResult], claim: Claim) -> Outcome:
     return Outcome.NO_FINDING if claim.is_negative else Outcome.FINDING
 
 
-def result_of(evidence: Evidence, gates: tuple[GateResult, ...], runtime: Runtime) -> ModelResult:
-    """The model's result without its explanation, which is drawn by `explain`."""
+def class_result(evidence: ClassEvidence, runtime: Runtime) -> ModelResult:
+    """The model's result without its explanation, which is drawn by `inference.explaining`."""
     manifest, prediction = runtime.package.manifest, evidence.prediction
-    claim = claim_of(prediction, manifest)
+    gates, claim = judge(evidence, manifest), claim_of(prediction, manifest)
     outcome = outcome_of(gates, claim)
     chances = tuple(_label_probability(label, prediction) for label in manifest.labels)
     found = claim.label.key if claim.label and outcome is Outcome.FINDING else None
@@ -107,7 +63,7 @@ def result_of(evidence: Evidence, gates: tuple[GateResult, ...], runtime: Runtim
         model_sha256=runtime.sha256,
         precision=runtime.precision,
         precision_reason=runtime.reason,
-        series_uid=evidence.series_uid,
+        series_uid=evidence.series.series_uid,
         outcome=outcome,
         finding=next((chance for chance in chances if chance.key == found), None),
         probabilities=chances,
@@ -116,44 +72,18 @@ def result_of(evidence: Evidence, gates: tuple[GateResult, ...], runtime: Runtim
         slices_used=tuple(index + 1 for index in prediction.window),
         deciding_slice=prediction.deciding_slice + 1,
         explanation=None,
+        prediction_set=prediction_set(prediction, manifest),
     )
 
 
-def explain(evidence: Evidence, runtime: Runtime, *, stated: bool, pool: Executor) -> Explanation:
-    """Draw what speaks for the strongest finding in the deciding slice, and test the map.
+def prediction_set(prediction: Prediction, manifest: Manifest) -> tuple[str, ...]:
+    """The keys of the labels that the manifest's prediction set holds, the likeliest first.
 
-    `stated` is whether that finding is the result; a map of what was not stated says so.
-    The map is tested, and pictures are compressed, on `pool` while others are drawn.
+    Empty when the manifest states no set, and when no label is probable enough to be in it.
     """
-    manifest, prediction = runtime.package.manifest, evidence.prediction
-    label = claim_of(prediction, manifest).strongest_finding
-    index = manifest.labels.index(label)
-    decisive = evidence.slices[prediction.deciding_slice]
-    score = prediction.scores[prediction.deciding_slice]
-    heat = heatmap(score.class_maps, index)
-    image, _ = model_input(decisive.image, manifest.input)
-
-    def probability(shown: FloatArray) -> float:
-        return score_of(runtime, runtime.run(shown)).probabilities[index]
-
-    drop = pool.submit(deletion_drop, image, heat, score.probabilities[index], probability)
-    drawn = render(
-        decisive.image, heat, manifest.input, label.display, stated=stated, encoders=pool
-    )
-    return Explanation(
-        method=manifest.explanation.method,
-        layer=manifest.explanation.layer,
-        label_key=label.key,
-        model_sha256=runtime.sha256,
-        slice_number=prediction.deciding_slice + 1,
-        sop_instance_uid=decisive.image.sop_instance_uid,
-        frame=decisive.image.frame,
-        heatmap=heat,
-        deletion_drop=drop.result(),
-        image_png=drawn.image_png,
-        overlay_png=drawn.overlay_png,
-        figure_png=drawn.figure_png,
-    )
+    stated, chances = manifest.prediction_set, prediction.probabilities
+    held = [key for key, chance in chances.items() if stated and stated.holds(chance)]
+    return tuple(sorted(held, key=lambda key: -chances[key]))
 
 
 def _label_probability(label: Label, prediction: Prediction) -> LabelProbability:
@@ -167,7 +97,8 @@ def _label_probability(label: Label, prediction: Prediction) -> LabelProbability
     )
 
 
-def _slice_results(evidence: Evidence) -> list[SliceResult]:
+def _slice_results(evidence: ClassEvidence) -> list[SliceResult]:
+    scores = evidence.prediction.scores
     return [
         SliceResult(
             number=number,
@@ -178,7 +109,6 @@ def _slice_results(evidence: Evidence) -> list[SliceResult]:
             in_distribution=inside,
         )
         for number, (item, score, inside) in enumerate(
-            zip(evidence.slices, evidence.prediction.scores, evidence.in_distribution, strict=True),
-            start=1,
+            zip(evidence.series.slices, scores, evidence.in_distribution, strict=True), start=1
         )
     ]

@@ -16,27 +16,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from inference.analysis import (
     Analysis,
     ModelResult,
+    ModelUse,
     Outcome,
     SeriesUse,
     StudyIdentity,
 )
+from inference.answers import SeriesAnswers
 from inference.errors import InferenceError
+from inference.evidence import OrderedSeries
+from inference.explaining import explain
 from inference.gates.applicability import reasons_against
 from inference.identity import IdentityWatch
 from inference.instance import facts_of, read_instance
-from inference.judging import explain, gather, judge, result_of
 from inference.limits import Limits
-from inference.loading import load_runtime, tested
-from inference.machine import look_at_machine
+from inference.loading import tested
+from inference.machine import Machine, look_at_machine
 from inference.plan import Plan, plan_study
 from inference.reading import SeriesReader, SeriesReading
 from inference.runtime import Runtime
+from inference.serving import Served, load_service, name_of
 from inference.volume import arrange
 from models.contract import SeriesFacts
 from models.errors import ModelError
@@ -53,6 +57,7 @@ _WORST_FIRST = (
     Outcome.NOT_ANALYSED,
 )
 _BUSY_STEPS = ("decode", "prepare", "infer")
+_NO_PRECISIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass
@@ -61,6 +66,7 @@ class _Study:
 
     identity: IdentityWatch
     results: list[ModelResult] = field(default_factory=list)
+    not_run: list[ModelUse] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     series: dict[str, SeriesUse] = field(default_factory=dict)
     steps_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -69,17 +75,31 @@ class _Study:
 class Analyser:
     """Long-lived: loads every model once and keeps one thread for each core.
 
-    Raises ModelFailed when a model cannot be loaded. `analyse` may be called again and again, from
-    one thread at a time; `close` (or leaving the ``with`` block) ends the threads.
+    `precision` is what the site asks for, `forced` the precision by model id that the comparison
+    of both demands (see `inference.precision.choose_precision`). A model that does not answer its
+    own reference cases is not served: it stands among the analysis' `models_not_run`, and `served`
+    says why. `analyse` may be called again and again, from one thread at a time; `close` (or
+    leaving the ``with`` block) ends the threads. Raises ValueError for a precision that is none.
     """
 
-    def __init__(self, registry: Registry, limits: Limits | None = None) -> None:
-        self._registry = registry
+    def __init__(
+        self,
+        registry: Registry,
+        limits: Limits | None = None,
+        precision: str = "auto",
+        forced: Mapping[str, str] = _NO_PRECISIONS,
+        *,
+        machine: Machine | None = None,
+    ) -> None:
         self._limits = limits or Limits()
         self._threads = self._limits.threads or _cores()
-        machine = look_at_machine()
-        self._runtimes = {_name(p): load_runtime(p, machine) for p in registry.packages}
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="slice")
+        there = machine or look_at_machine()
+        try:
+            self._service = load_service(registry, there, precision, forced, self._pool)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -96,9 +116,14 @@ class Analyser:
         """End the threads once what runs has ended."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """How each installed model is served, or why it is not; ordered by id and version."""
+        return self._service.served
+
     def plan(self, facts: Sequence[SeriesFacts]) -> Plan:
         """Decide which model reads which series; see `inference.plan.plan_study`."""
-        return plan_study(facts, self._registry)
+        return plan_study(facts, self._service.registry, self._service.refused)
 
     def analyse(
         self,
@@ -116,10 +141,10 @@ class Analyser:
         what the analysis carries when there is nothing to read.
 
         The study's outcome is the gravest of its results: finding, indeterminate, measured,
-        no-finding, not-analysed. `steps_ms` has "receive" (waiting for bytes) and "explain" as
-        wall-clock time, "vet", "decode", "prepare" and "infer" as the sum over slices of the time
-        each took on its thread (they overlap each other and "receive"), and "total" as wall-clock
-        time.
+        no-finding, not-analysed; what a model measured that follows another one changes nothing
+        about that. `steps_ms` has "receive" (waiting for bytes) and "explain" as wall-clock time,
+        "vet", "decode", "prepare" and "infer" as the sum over slices of the time each took on its
+        thread (they overlap each other and "receive"), and "total" as wall-clock time.
 
         Whatever `instances` raises passes through. Raises every InferenceError; a series of which
         one instance cannot be read is not answered in part.
@@ -133,10 +158,10 @@ class Analyser:
         return Analysis(
             identity=study.identity.identity or identity or StudyIdentity(""),
             instance_digest=_digest(study.digests),
-            outcome=gravest(result.outcome for result in study.results),
+            outcome=_study_outcome(study.results),
             results=tuple(study.results),
             series=tuple(study.series.values()),
-            models_not_run=plan.models_not_run,
+            models_not_run=(*plan.models_not_run, *study.not_run),
             steps_ms=dict(study.steps_ms),
         )
 
@@ -148,32 +173,55 @@ class Analyser:
         instances: Instances,
         tell: Progress,
     ) -> None:
-        runtimes = [self._runtimes[_name(p)] for p in plan.packages_for(series.series_uid)]
+        runtimes = self._runtimes(plan, series)
+        along = [runtime for runtime in runtimes if not runtime.package.manifest.chain]
         tell("reading")
         reader = SeriesReader(self._pool, 2 * self._threads + 1, self._limits, study.identity)
-        reading = reader.read(series, instances(series), runtimes)
+        reading = reader.read(series, instances(series), along)
         study.digests |= reading.digests
         _add_times(study.steps_ms, reading)
         use = study.series[series.series_uid]
         study.series[series.series_uid] = replace(use, instances=len(reading.digests))
         tell("judging")
+        answers = self._answers(series, reading)
+        for position, runtime in enumerate(along):
+            answers.add(runtime, position)
+        titles = {r.package.manifest.id: r.package.manifest.title for r in runtimes}
+        for runtime in runtimes:
+            if chain := runtime.package.manifest.chain:
+                answers.follow(runtime, chain, titles[chain.after])
+        self._conclude(study, answers, tell)
+
+    def _runtimes(self, plan: Plan, series: SeriesFacts) -> list[Runtime]:
+        """The models that read a series; one that follows another comes after it."""
+        return [
+            self._service.runtimes[name_of(package)]
+            for package in plan.packages_for(series.series_uid)
+        ]
+
+    def _answers(self, series: SeriesFacts, reading: SeriesReading) -> SeriesAnswers:
         arrangement = arrange([item.place for item in reading.slices])
-        for model, runtime in enumerate(runtimes):
-            manifest = runtime.package.manifest
-            inapplicable = reasons_against(runtime.package, reading.facts, self._registry)
-            evidence = gather(
-                series.series_uid, reading.slices, arrangement, inapplicable, manifest, model
-            )
-            result = result_of(evidence, judge(evidence, manifest), runtime)
-            if result.outcome is not Outcome.NO_FINDING:
+        ordered = tuple(reading.slices[index] for index in arrangement.order)
+        return SeriesAnswers(
+            OrderedSeries(series.series_uid, ordered, arrangement),
+            lambda package: reasons_against(package, reading.facts, self._service.registry),
+            self._pool,
+        )
+
+    def _conclude(self, study: _Study, answers: SeriesAnswers, tell: Progress) -> None:
+        """Explain each answer and keep it, and what was not run."""
+        for busy_ms in answers.busy_ms:
+            for step, spent_ms in busy_ms.items():
+                study.steps_ms[step] += spent_ms
+        study.not_run += answers.not_run
+        for answer in answers.answers:
+            if answer.result.outcome is not Outcome.NO_FINDING:
                 tell("explaining")
-                before = time.perf_counter()
-                explanation = explain(
-                    evidence, runtime, stated=result.finding is not None, pool=self._pool
-                )
-                result = replace(result, explanation=explanation)
+            before = time.perf_counter()
+            explanation = explain(answer.evidence, answer.runtime, answer.result, self._pool)
+            study.results.append(replace(answer.result, explanation=explanation))
+            if explanation is not None:
                 study.steps_ms["explain"] += (time.perf_counter() - before) * 1e3
-            study.results.append(result)
 
 
 def analyse(
@@ -217,15 +265,20 @@ def gravest(outcomes: Iterable[Outcome]) -> Outcome:
     return next((outcome for outcome in _WORST_FIRST if outcome in present), Outcome.NOT_ANALYSED)
 
 
+def _study_outcome(results: Sequence[ModelResult]) -> Outcome:
+    """What one model measured, or saw nothing of, where it followed another adds no gravity."""
+    return gravest(
+        result.outcome
+        for result in results
+        if not (result.follows and result.outcome is Outcome.MEASURED)
+    )
+
+
 def _cores() -> int:
     """The cores this process may use; a container often has fewer than the machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _name(package: ModelPackage) -> tuple[str, str]:
-    return package.manifest.id, package.manifest.version
 
 
 def _add_times(steps_ms: dict[str, float], reading: SeriesReading) -> None:

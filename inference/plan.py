@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inference.analysis import ModelUse, SeriesUse
@@ -12,6 +12,8 @@ from models.registry import ModelPackage, Refusal, Registry
 
 _NO_MODEL = Reason("no-model", "No model is installed.")
 _NO_SERIES = Reason("no-series", "The study has no series.")
+_NOT_SERVED = Reason("not-served", "No installed model passed its own test.")
+_NOT_FOLLOWED = Reason("chain", "The model that it goes on from is not run on this study.")
 _OTHER_SERIES = Reason(
     "other-series",
     "Another series of the study suits the same model and has more images, or a lower number.",
@@ -45,28 +47,58 @@ class Plan:
         return tuple(a.package for a in self.assignments if a.series.series_uid == series_uid)
 
 
-def plan_study(facts: Sequence[SeriesFacts], registry: Registry) -> Plan:
+def plan_study(
+    facts: Sequence[SeriesFacts], registry: Registry, refused: Sequence[ModelUse] = ()
+) -> Plan:
     """Give each model the one series of the study that suits it best.
 
     Best is: most instances, then the lowest Series Number, then the lowest Series Instance UID
-    as text. A series that states no count comes after those that do. Every series and every model
-    that is left out has at least one reason.
+    as text. A series that states no count comes after those that do. A model that follows another
+    (`models.manifest.Chain`) is given that model's series, and comes after it. Every series and
+    every model that is left out has at least one reason; `refused` are models that are installed
+    and not in the registry, because they may not be served.
     """
     judged = [(series, *registry.candidates(series)) for series in facts]
     assignments: list[Assignment] = []
-    not_run: list[ModelUse] = []
-    for package in registry.packages:
+    not_run: list[ModelUse] = [*refused]
+    for package in _in_order(registry.packages):
         suited = [series for series, packages, _ in judged if package in packages]
-        if suited:
-            assignments.append(Assignment(min(suited, key=_preference), package))
+        open_to_it = [series for series in suited if _is_open(series, package, assignments)]
+        if open_to_it:
+            assignments.append(Assignment(min(open_to_it, key=_preference), package))
         else:
-            not_run.append(_model_left_out(package, [refused for *_, refused in judged]))
+            refusals = [refused_here for *_, refused_here in judged]
+            not_run.append(_model_left_out(package, refusals, suits=bool(suited)))
     used = {assignment.series.series_uid for assignment in assignments}
+    placed = [assignment.package for assignment in assignments]
+    left_out = _NOT_SERVED if refused and not placed else _NO_MODEL
     series_uses = tuple(
-        _series_use(series, series.series_uid in used, bool(packages), refused)
-        for series, packages, refused in judged
+        _series_use(series, used, any(p in placed for p in packages), refusals, left_out)
+        for series, packages, refusals in judged
     )
     return Plan(tuple(assignments), series_uses, tuple(not_run))
+
+
+def _in_order(packages: Sequence[ModelPackage]) -> Iterator[ModelPackage]:
+    """The packages, each after those that it follows; a circle is taken as it comes."""
+    waiting = list(packages)
+    while waiting:
+        ids = {package.manifest.id for package in waiting}
+        ready = [package for package in waiting if _after(package) not in ids] or waiting
+        yield from ready
+        waiting = [package for package in waiting if package not in ready]
+
+
+def _after(package: ModelPackage) -> str | None:
+    return package.manifest.chain.after if package.manifest.chain else None
+
+
+def _is_open(series: SeriesFacts, package: ModelPackage, assignments: Sequence[Assignment]) -> bool:
+    """Whether the model that the package follows, if it follows one, reads the series."""
+    before = _after(package)
+    return before is None or any(
+        each.series == series and each.package.manifest.id == before for each in assignments
+    )
 
 
 def _preference(series: SeriesFacts) -> tuple[int, float, str]:
@@ -74,8 +106,12 @@ def _preference(series: SeriesFacts) -> tuple[int, float, str]:
     return -(series.instances or 0), number, series.series_uid
 
 
-def _model_left_out(package: ModelPackage, refusals: Iterable[Sequence[Refusal]]) -> ModelUse:
+def _model_left_out(
+    package: ModelPackage, refusals: Iterable[Sequence[Refusal]], *, suits: bool
+) -> ModelUse:
     name = (package.manifest.id, package.manifest.version)
+    if suits:
+        return ModelUse(*name, (_NOT_FOLLOWED,))
     reasons = unique(
         reason
         for refused in refusals
@@ -87,19 +123,21 @@ def _model_left_out(package: ModelPackage, refusals: Iterable[Sequence[Refusal]]
 
 
 def _series_use(
-    series: SeriesFacts, used: bool, suits_a_model: bool, refused: Sequence[Refusal]
+    series: SeriesFacts,
+    used: Container[str],
+    suits_a_model: bool,
+    refusals: Sequence[Refusal],
+    otherwise: Reason,
 ) -> SeriesUse:
     reasons: tuple[Reason, ...] = ()
-    if not used and suits_a_model:
-        reasons = (_OTHER_SERIES,)
-    elif not used:
-        reasons = unique(reason for refusal in refused for reason in refusal.reasons)
-        reasons = reasons or (_NO_MODEL,)
+    if series.series_uid not in used:
+        told = unique(reason for refusal in refusals for reason in refusal.reasons)
+        reasons = (_OTHER_SERIES,) if suits_a_model else told or (otherwise,)
     return SeriesUse(
         series_uid=series.series_uid,
         series_number=series.series_number,
         modality=series.modality,
-        used=used,
+        used=series.series_uid in used,
         instances=series.instances,
         reasons=reasons,
     )

@@ -17,23 +17,27 @@ from inference.gates.quality import SliceQuality, measure_quality
 from inference.instance import Instance, text_of, values_of
 from inference.pixels import PixelSource
 from inference.runtime import Runtime, SliceOutputs
+from inference.segmentation import MaskScore, score_mask
 from inference.volume import Place
 from models.contract import FloatArray, ImageSlice, PixelArray, SliceScore
 from models.errors import UnusablePixels
 from models.preprocess import InputSpec, prepare
+
+Score = SliceScore | MaskScore
 
 
 @dataclass(frozen=True)
 class ScoredSlice:
     """One frame after every model has seen it.
 
-    `scores` follow the order of the runtimes. `busy_ms` is the time of each step on its thread.
+    `scores` follow the order of the runtimes that read along: a SliceScore of a classification, a
+    MaskScore of a segmentation. `busy_ms` is the time of each step on its thread.
     """
 
     place: Place
     image: ImageSlice
     quality: SliceQuality
-    scores: tuple[SliceScore, ...]
+    scores: tuple[Score, ...]
     busy_ms: Mapping[str, float]
 
 
@@ -68,7 +72,7 @@ def score_frame(source: PixelSource, place: Place, runtimes: Sequence[Runtime]) 
         quality = SliceQuality("unusable")
     clock.lap("prepare")
     scores = tuple(
-        score_of(runtime, runtime.run(prepared[runtime.package.manifest.input][0]))
+        score_of(runtime, runtime.run(prepared[runtime.package.manifest.input][0]), image)
         for runtime in runtimes
     )
     clock.lap("infer")
@@ -83,13 +87,27 @@ def model_input(image: ImageSlice, spec: InputSpec) -> tuple[FloatArray, bool]:
         return np.zeros((1, 1, spec.rows, spec.columns), np.float32), False
 
 
-def score_of(runtime: Runtime, outputs: SliceOutputs) -> SliceScore:
-    """Calibrate one slice's outputs and draw its class maps."""
-    return SliceScore(
-        probabilities=calibrated(outputs.logits, runtime.package.manifest.calibration.temperature),
-        ood_score=outputs.ood_score,
-        class_maps=class_maps(outputs.feature_map, runtime.class_weights),
-    )
+def score_again(runtime: Runtime, item: ScoredSlice) -> tuple[Score, Mapping[str, float]]:
+    """What one more model says of a slice that is already decoded, and the time of each step."""
+    clock = _Clock()
+    with contained(_undecodable):
+        prepared, _ = model_input(item.image, runtime.package.manifest.input)
+    clock.lap("prepare")
+    score = score_of(runtime, runtime.run(prepared), item.image)
+    clock.lap("infer")
+    return score, clock.laps_ms
+
+
+def score_of(runtime: Runtime, outputs: SliceOutputs, image: ImageSlice) -> Score:
+    """Calibrate one slice's outputs, and draw its class maps or its outline."""
+    manifest = runtime.package.manifest
+    if manifest.task == "segmentation":
+        return score_mask(image, outputs, manifest)
+    probabilities = calibrated(outputs.logits, manifest.calibration.temperature)
+    if not runtime.class_weights.size:
+        return SliceScore(probabilities, outputs.ood_score)
+    maps = class_maps(outputs.feature_map, runtime.class_weights)
+    return SliceScore(probabilities, outputs.ood_score, maps)
 
 
 def _image_slice(pixels: PixelArray, place: Place, facts: FrameFacts) -> ImageSlice:

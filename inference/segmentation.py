@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from inference.analysis import Measurement, SliceOutline
 from inference.contours import contours_of
 from inference.placement import put_back
+from inference.runtime import SliceOutputs
 from inference.volume import Place
 from models.contract import FloatArray, ImageSlice
 from models.manifest import Manifest
@@ -22,12 +24,15 @@ _FARTHEST = 60.0  # logits beyond this are as sure as float32 can say
 class MaskScore:
     """What a segmentation said of one slice.
 
-    `probability` is float32 (down, across) over the model's frame: how probably each cell belongs
-    to the structure. `ood_score` is ``None`` when the model has none.
+    `probability` is float16 (down, across) over the model's frame: how probably each cell belongs
+    to the structure; it is kept for the eye, and half the bytes are enough for that. `outline` is
+    what was made of it in full precision, its slice not numbered yet. `ood_score` is minus infinity
+    when the model has none.
     """
 
-    probability: FloatArray
-    ood_score: float | None = None
+    probability: npt.NDArray[np.float16]
+    ood_score: float
+    outline: SliceOutline | None
 
 
 def pixel_probability(mask_logits: FloatArray, temperature: float) -> FloatArray:
@@ -36,16 +41,23 @@ def pixel_probability(mask_logits: FloatArray, temperature: float) -> FloatArray
     return np.asarray(1 / (1 + np.exp(-scaled)), np.float32)
 
 
+def score_mask(image: ImageSlice, outputs: SliceOutputs, manifest: Manifest) -> MaskScore:
+    """Calibrate one slice's mask and outline it."""
+    probability = pixel_probability(outputs.mask_logits, manifest.calibration.temperature)
+    outline = outline_slice(image, probability, manifest)
+    return MaskScore(probability.astype(np.float16), outputs.ood_score, outline)
+
+
 def outline_slice(
-    number: int, image: ImageSlice, score: MaskScore, manifest: Manifest
+    image: ImageSlice, probability: FloatArray, manifest: Manifest
 ) -> SliceOutline | None:
-    """Outline one slice, the `number`-th of its series from 1; ``None`` when nothing is kept.
+    """Outline one slice; ``None`` when nothing is kept. It is numbered 0 until it has its place.
 
     Regions are chosen on the model's own grid, as the build measured them (`models.outlines`);
     the probabilities of what is kept are then interpolated over the image's pixels, so that the
     line does not follow the coarser cells. The area is in mm² only if the spacing is stated.
     """
-    chance = _kept_probability(score.probability, manifest)
+    chance = _kept_probability(probability, manifest)
     if chance is None:
         return None
     rows, columns = image.pixels.shape[:2]
@@ -55,7 +67,7 @@ def outline_slice(
     if not pixels:
         return None
     return SliceOutline(
-        slice_number=number,
+        slice_number=0,
         sop_instance_uid=image.sop_instance_uid,
         frame=image.frame,
         mask=mask,

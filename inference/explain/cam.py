@@ -18,8 +18,11 @@ def class_maps(feature_map: FloatArray, class_weights: FloatArray) -> FloatArray
     return np.reshape(maps, (-1, down, across))
 
 
-def heatmap(maps: FloatArray, label: int) -> FloatArray:
-    """What speaks for one label, 0 to 1 (the strongest cell); all zero when nothing does."""
-    positive = np.maximum(maps[label], 0)
+def heatmap(speaking: FloatArray) -> FloatArray:
+    """What speaks for a label in each cell -> 0 to 1 (the strongest); all zero when nothing does.
+
+    `speaking` is (down, across); what speaks against the label is left out.
+    """
+    positive = np.maximum(speaking, 0)
     top = float(positive.max(initial=0))
     return np.asarray(positive / top if top > 0 else positive, np.float32)

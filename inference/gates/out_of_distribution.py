@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference.analysis import GateResult
-from models.manifest import Manifest
 
 GATE = "out-of-distribution"
 
 
 def judge_distribution(
-    in_distribution: Sequence[bool], window: range, negative: bool, manifest: Manifest
+    in_distribution: Sequence[bool], deciding: Sequence[int], least: float | None = None
 ) -> GateResult:
-    """The deciding window must be like the training data; for a negative, most of the series.
+    """The deciding images must be like the training data; for a negative, most of the series.
 
-    `in_distribution` has one entry for each slice. That nothing was found means something only
-    where the model could have found it.
+    `in_distribution` has one entry for each slice, `deciding` are indices of slices. `least` is
+    the fraction of the series that must be like the training data for a negative to be stated: that
+    nothing was found means something only where the model could have found it.
     """
-    inside = [in_distribution[index] for index in window]
-    fraction = sum(inside) / len(inside)
+    inside = [in_distribution[index] for index in deciding]
+    fraction = sum(inside) / len(inside) if inside else 1.0
     if fraction < 1:
         sentence = "The images that would decide are unlike those the model was trained on."
         return GateResult(GATE, False, "unlike-training", sentence, fraction, 1.0)
-    if not negative:
+    if least is None:
         sentence = "The deciding images are like those the model was trained on."
         return GateResult(GATE, True, "like-training", sentence, fraction, 1.0)
     whole = sum(in_distribution) / len(in_distribution)
-    limit = manifest.aggregation.negative_min_in_distribution_fraction
-    if whole < limit:
+    if whole < least:
         sentence = "Too few images are like those the model was trained on to exclude anything."
-        return GateResult(GATE, False, "too-few-like-training", sentence, whole, limit)
+        return GateResult(GATE, False, "too-few-like-training", sentence, whole, least)
     sentence = "Enough images are like those the model was trained on."
-    return GateResult(GATE, True, "like-training", sentence, whole, limit)
+    return GateResult(GATE, True, "like-training", sentence, whole, least)

@@ -56,8 +56,8 @@ def _neighbour_correlation(rows: npt.NDArray[np.float32]) -> float:
     return float((centred[:, 1:] * centred[:, :-1]).mean()) / power if power > 0 else 0.0
 
 
-def judge_quality(qualities: Sequence[SliceQuality], window: range) -> GateResult:
-    """Enough images must be usable, and every one of the deciding window."""
+def judge_quality(qualities: Sequence[SliceQuality], window: Sequence[int]) -> GateResult:
+    """Enough images must be usable, and every one of the deciding ones, whose indices are given."""
     fraction = sum(quality.usable for quality in qualities) / len(qualities)
     if fraction < _MIN_USABLE:
         sentence = "Too many images of the series are empty, saturated or mere noise."

@@ -21,9 +21,9 @@ def test_a_class_map_averages_to_the_logit_without_its_bias() -> None:
 
 
 def test_a_heatmap_is_between_0_and_1_and_keeps_only_what_speaks_for_the_label() -> None:
-    heat = heatmap(np.array([[[-1.0, 2.0], [4.0, 0.0]]], np.float32), 0)
+    heat = heatmap(np.array([[-1.0, 2.0], [4.0, 0.0]], np.float32))
     assert np.array_equal(heat, [[0, 0.5], [1, 0]])
 
 
 def test_where_nothing_speaks_for_the_label_the_heatmap_is_empty() -> None:
-    assert not heatmap(np.full((1, 2, 2), -1, np.float32), 0).any()
+    assert not heatmap(np.full((2, 2), -1, np.float32)).any()
