@@ -1,0 +1,66 @@
+"""Small judgements on values that a service sent."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+REVERSE_DNS = re.compile(r"[a-z][a-z0-9-]*(\.[A-Za-z0-9_-]+)+")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_text(value: object) -> bool:
+    """Whether it is a string that says something."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_uuid(value: object) -> bool:
+    """Whether it is a UUID as RFC 9562 writes it."""
+    try:
+        return isinstance(value, str) and str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        return False
+
+
+def is_absolute(value: object) -> bool:
+    """Whether it is an absolute http or https URL."""
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def is_coding(value: object, *names: str) -> bool:
+    """Whether it is a Coding with a text for each of `names`."""
+    return isinstance(value, dict) and all(is_text(value.get(name)) for name in names)
+
+
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects of an array; what is no array has none."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def missing(value: Mapping[str, Any], *names: str) -> Iterator[str]:
+    """Sentences about members that are not there or say nothing."""
+    for name in names:
+        if not is_text(value.get(name)):
+            yield f"{name} is missing or not a string"
+
+
+def empties(value: object, path: str = "") -> Iterator[str]:
+    """Paths of every null, empty string, array and object, but the arrays that may be empty."""
+    allowed = path in ("/cards", "/services")
+    if value is None or value in ("", [], {}):
+        if not allowed:
+            yield path or "/"
+        return
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            yield from empties(item, f"{path}/{name}")

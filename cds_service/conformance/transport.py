@@ -1,0 +1,92 @@
+"""Calls over HTTP: bounded in time and bytes, no redirects, nothing taken from the environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import requests
+
+from cds_service.conformance.exchange import Answer, Call, NoAnswer
+from inference.limits import MIB
+
+ANSWER_BYTES = 4 * MIB
+LONGEST_PAUSE_S = 10.0
+CHUNK_BYTES = 65_536
+
+
+class HttpSender:
+    """A session with one service.
+
+    Args:
+        base_url: what paths are added to, without a trailing slash.
+        timeout_s: for one whole exchange.
+        authorities: a file of certificates to trust instead of the usual ones.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        timeout_s: float = 15.0,
+        authorities: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._base_url = base_url
+        self._timeout_s = timeout_s
+        self._sleep = sleep
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["User-Agent"] = "scanhook-conformance"
+        if authorities:
+            self._session.verify = authorities
+
+    def send(self, call: Call) -> Answer:
+        """One exchange; who asks for a pause (429) gets it, once.
+
+        Raises:
+            NoAnswer: no connection, no end within the time, or too many bytes.
+        """
+        answer = self._exchanged(call)
+        pause = answer.headers.get("retry-after", "1")
+        if answer.status != 429 or not pause.isdigit():
+            return answer
+        self._sleep(min(float(pause), LONGEST_PAUSE_S))
+        return self._exchanged(call)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def _exchanged(self, call: Call) -> Answer:
+        since = time.perf_counter()
+        try:
+            with self._session.request(
+                call.method,
+                f"{self._base_url}{call.path}",
+                data=call.body,
+                headers=dict(call.headers),
+                timeout=self._timeout_s,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = self._read(response, since)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                took_ms = (time.perf_counter() - since) * 1e3
+                return Answer(response.status_code, headers, body, took_ms)
+        except requests.exceptions.SSLError:
+            raise NoAnswer("The certificate of the service is not trusted.") from None
+        except requests.Timeout:
+            raise NoAnswer(f"The service did not answer within {self._timeout_s:g} s.") from None
+        except (requests.RequestException, ValueError):
+            raise NoAnswer("The service cannot be reached.") from None
+
+    def _read(self, response: requests.Response, since: float) -> bytes:
+        parts, size = [], 0
+        for part in response.iter_content(CHUNK_BYTES):
+            size += len(part)
+            if size > ANSWER_BYTES:
+                raise NoAnswer("The answer is larger than is read.")
+            if time.perf_counter() - since > self._timeout_s:
+                raise NoAnswer(f"The answer had no end within {self._timeout_s:g} s.")
+            parts.append(part)
+        return b"".join(parts)
