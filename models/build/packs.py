@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import string
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.build.archive import Contents, open_pack
-from models.build.errors import DataError, LeakError, at
+from models.build.errors import DataError, at
 from models.build.recipe import DataRecipe, Empties
+from models.build.rows import Row, check_rows, columns_of, read_rows
 from models.contract import FloatArray
 from models.errors import UnusablePixels
 from models.manifest import InputSpec
@@ -25,6 +25,7 @@ SPLITS = ("train", "val", "test")
 NONE = -1
 """The label of an image that has none: without the structure, of whatever class."""
 
+_SAME_SHAPE = 0.02  # of an aspect: what rounding may change
 Images = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 
@@ -63,28 +64,6 @@ class Samples:
         )
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One line of a manifest; `line` counts from 1, the header being 1."""
-
-    pack: str
-    line: int
-    columns: dict[str, str]
-
-    def fault(self, problem: str) -> DataError:
-        return DataError(at(f"{self.pack}.csv", self.line, problem))
-
-    def __getitem__(self, column: str) -> str:
-        return self.columns[column]
-
-    def fill(self, template: str) -> str:
-        """The template with this row's columns in its braces."""
-        try:
-            return template.format_map(self.columns)
-        except (KeyError, ValueError, IndexError, AttributeError) as error:
-            raise self.fault(f"has no column for {template!r}.") from error
-
-
 def load(folder: Path, data: DataRecipe, spec: InputSpec) -> dict[str, Samples]:
     """Read the packs that `data` names from `folder`, by split: train, val, test, the external one.
 
@@ -94,8 +73,8 @@ def load(folder: Path, data: DataRecipe, spec: InputSpec) -> dict[str, Samples]:
     pack without any outline; and LeakError for a group that is in two splits.
     """
     names = (*SPLITS, data.external) if data.external else SPLITS
-    rows = _rows(folder, data.pack, _columns(data))
-    _check_rows(rows, data, names)
+    rows = read_rows(folder, data.pack, columns_of(data))
+    check_rows(rows, data, names)
     main = _Reader(folder, data, spec)
     parts: dict[str, list[Samples]] = {
         name: [main.samples([row for row in rows if row["split"] == name])] for name in names
@@ -124,15 +103,17 @@ class _Reader:
             own = data.outlines == data.pack
             self.outlines = self.images if own else open_pack(folder, data.outlines)
 
-    def samples(self, rows: Sequence[_Row]) -> Samples:
+    def samples(self, rows: Sequence[Row]) -> Samples:
         shape = (len(rows), self.spec.rows, self.spec.columns)
         images, masked = np.zeros(shape, np.uint8), np.zeros(len(rows), np.bool_)
         known = self.outlines is not None
         masks = np.zeros(shape, np.bool_) if known else np.broadcast_to(np.False_, shape)
         for index, row in enumerate(rows):
-            images[index] = _image(row, row.fill(self.data.image), self.images, self.spec)
+            name = row.fill(self.data.image)
+            plane = _decoded(row, name, self.images, "image")
+            images[index] = _prepared(row, name, plane, self.spec)
             if self.outlines is not None and self._has_outline(row):
-                masks[index] = self._outline(row, self.outlines)
+                masks[index] = self._outline(row, self.outlines, plane.shape)
                 masked[index] = True
             masked[index] |= known and self._is_negative(row)
         labels = np.array([self.data.labels.index(row[self.data.label_column]) for row in rows])
@@ -145,22 +126,24 @@ class _Reader:
             tuple(f"{row.pack}/{row.fill(self.data.image)}" for row in rows),
         )
 
-    def _is_negative(self, row: _Row) -> bool:
+    def _is_negative(self, row: Row) -> bool:
         label = self.data.labels.index(row[self.data.label_column])
         return len(self.data.keys) > label and self.data.keys[label] == self.data.negative
 
-    def _has_outline(self, row: _Row) -> bool:
+    def _has_outline(self, row: Row) -> bool:
         """Whether every column that the outline's name is made of is filled."""
         used = [name for _, name, _, _ in string.Formatter().parse(self.data.outline) if name]
         return all(row.columns.get(name, "?") for name in used)
 
-    def _outline(self, row: _Row, contents: Contents) -> Masks:
+    def _outline(self, row: Row, contents: Contents, shape: tuple[int, ...]) -> Masks:
         name = row.fill(self.data.outline)
         plane = _decoded(row, name, contents, "mask")
+        if abs(shape[0] * plane.shape[1] / (shape[1] * plane.shape[0]) - 1) > _SAME_SHAPE:
+            raise row.fault(f"the mask {name} has not the shape of its image.")
         mask = _framed_mask(plane, self.spec)
         return mask[:, ::-1] if row.columns.get("mirrored") == "1" else mask
 
-    def _group(self, row: _Row) -> str:
+    def _group(self, row: Row) -> str:
         """What a bootstrap draws together: the csv's group, or about one patient's slices."""
         number = row.columns.get(self.data.number or "", "")
         if not number:
@@ -171,24 +154,23 @@ class _Reader:
 
 def _framed_mask(plane: npt.NDArray[np.generic], spec: InputSpec) -> Masks:
     """The mask in the frame that `prepare` gives its image: the same resize, then a half."""
-    mask = np.asarray(plane > plane.max() / 2 if plane.any() else plane, np.bool_)
-    whole = InputSpec(spec.name, spec.rows, spec.columns, low_percentile=0, high_percentile=100)
+    mask = np.asarray(plane > plane.max() / 2, np.uint8)
     if not mask.any():
         return np.zeros((spec.rows, spec.columns), np.bool_)
     if mask.all():
-        return np.ones((spec.rows, spec.columns), np.bool_)
-    return np.asarray(prepare(mask.astype(np.uint8), whole)[0, 0] > 0.5)
+        mask[0, 0] = 0  # or it would be as even as a mask without anything
+    whole = InputSpec(spec.name, spec.rows, spec.columns, low_percentile=0, high_percentile=100)
+    return np.asarray(prepare(mask, whole)[0, 0] > 0.5)
 
 
-def _image(row: _Row, name: str, contents: Contents, spec: InputSpec) -> Images:
-    plane = _decoded(row, name, contents, "image")
+def _prepared(row: Row, name: str, plane: npt.NDArray[np.generic], spec: InputSpec) -> Images:
     try:
         return np.asarray(np.rint(prepare(plane, spec)[0, 0] * 255), np.uint8)
     except UnusablePixels as error:
         raise row.fault(f"the image {name} cannot be used: {error.sentence}") from error
 
 
-def _decoded(row: _Row, name: str, contents: Contents, what: str) -> npt.NDArray[np.generic]:
+def _decoded(row: Row, name: str, contents: Contents, what: str) -> npt.NDArray[np.generic]:
     content = contents.get(name)
     if content is None:
         raise row.fault(f"the {what} {name} is missing from the pack {contents.pack}.")
@@ -200,56 +182,11 @@ def _decoded(row: _Row, name: str, contents: Contents, what: str) -> npt.NDArray
         raise row.fault(f"the {what} {name} cannot be read as an image.") from error
 
 
-def _rows(folder: Path, pack: str, needed: Sequence[str]) -> list[_Row]:
-    path = folder / f"{pack}.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            given = reader.fieldnames or ()
-            for column in needed:
-                if column not in given:
-                    raise DataError(at(path.name, 1, f"the column {column!r} is missing."))
-            return [_row(pack, reader.line_num, columns) for columns in reader]
-    except OSError as error:
-        raise DataError(at(path.name, None, "cannot be read.")) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(at(path.name, None, "is not a table of comma-separated text.")) from error
-
-
-def _row(pack: str, line: int, columns: dict[str, str]) -> _Row:
-    if None in columns or None in columns.values():
-        raise DataError(at(f"{pack}.csv", line, "has more or fewer columns than the header."))
-    return _Row(pack, line, columns)
-
-
-def _columns(data: DataRecipe) -> tuple[str, ...]:
-    number = (data.number,) if data.number else ()
-    return (data.label_column, "split", data.group, *number)
-
-
-def _check_rows(rows: Sequence[_Row], data: DataRecipe, names: Sequence[str]) -> None:
-    listed: dict[str, int] = {}
-    split_of: dict[str, str] = {}
-    for row in rows:
-        name, label, group = row.fill(data.image), row[data.label_column], row[data.group]
-        if label not in data.labels:
-            raise row.fault(f"the label {label!r} is not one of {', '.join(data.labels)}.")
-        if row["split"] not in names:
-            raise row.fault(f"the split {row['split']!r} is not one of {', '.join(names)}.")
-        if listed.setdefault(name, row.line) != row.line:
-            raise row.fault(f"the image {name} is listed in line {listed[name]} already.")
-        if group and split_of.setdefault(group, row["split"]) != row["split"]:
-            problem = f"the group {group!r} is in the split {split_of[group]!r} already."
-            raise LeakError(at(f"{row.pack}.csv", row.line, problem))
-        if data.number and row[data.number] and not row[data.number].isdecimal():
-            raise row.fault(f"{row[data.number]!r} in {data.number!r} is not a whole number.")
-
-
 def _empties(
     folder: Path, source: Empties, spec: InputSpec, names: Sequence[str]
 ) -> Iterator[tuple[str, Samples]]:
     """(split, its images without the structure); splits the recipe does not name are left out."""
-    rows = _rows(folder, source.pack, ("label", "split", source.group))
+    rows = read_rows(folder, source.pack, ("label", "split", source.group))
     rows = [row for row in rows if row["label"] == source.label]
     if not rows:
         raise DataError(at(f"{source.pack}.csv", None, f"no image is labelled {source.label!r}."))
@@ -259,7 +196,7 @@ def _empties(
         paths = [row.fill(source.image) for row in chosen]
         images = np.zeros((len(chosen), spec.rows, spec.columns), np.uint8)
         for index, (row, path) in enumerate(zip(chosen, paths, strict=True)):
-            images[index] = _image(row, path, contents, spec)
+            images[index] = _prepared(row, path, _decoded(row, path, contents, "image"), spec)
         yield (
             name,
             Samples(

@@ -108,7 +108,7 @@ def _identity(samples: Samples, recipe: Recipe) -> str:
     """A digest of what decides the weights; how they are later compressed is not part of it."""
     parts = (recipe.task, recipe.seed, recipe.data, recipe.network, recipe.train, samples.files)
     digest = hashlib.sha256(repr(parts).encode())
-    digest.update(samples.labels)
-    digest.update(np.ascontiguousarray(samples.images))
-    digest.update(np.packbits(samples.masks) if samples.masked.any() else b"")
+    digest.update(samples.labels.data)
+    digest.update(np.ascontiguousarray(samples.images).data)
+    digest.update(np.packbits(samples.masks).data if samples.masked.any() else b"")
     return digest.hexdigest()

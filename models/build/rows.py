@@ -1,0 +1,82 @@
+"""The manifest of a pack, row by row, each of which can be named by its line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.build.errors import DataError, LeakError, at
+from models.build.recipe import DataRecipe
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a manifest; `line` counts from 1, the header being 1."""
+
+    pack: str
+    line: int
+    columns: dict[str, str]
+
+    def fault(self, problem: str) -> DataError:
+        """What is wrong here, to be raised."""
+        return DataError(at(f"{self.pack}.csv", self.line, problem))
+
+    def __getitem__(self, column: str) -> str:
+        return self.columns[column]
+
+    def fill(self, template: str) -> str:
+        """The template with this row's columns in its braces."""
+        try:
+            return template.format_map(self.columns)
+        except (KeyError, ValueError, IndexError, AttributeError) as error:
+            raise self.fault(f"has no column for {template!r}.") from error
+
+
+def read_rows(folder: Path, pack: str, needed: Sequence[str]) -> list[Row]:
+    """Every row of `pack`.csv. Raises DataError where the table or a `needed` column is not."""
+    path = folder / f"{pack}.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            given = reader.fieldnames or ()
+            for column in needed:
+                if column not in given:
+                    raise DataError(at(path.name, 1, f"the column {column!r} is missing."))
+            return [_row(pack, reader.line_num, columns) for columns in reader]
+    except OSError as error:
+        raise DataError(at(path.name, None, "cannot be read.")) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(at(path.name, None, "is not a table of comma-separated text.")) from error
+
+
+def _row(pack: str, line: int, columns: dict[str, str]) -> Row:
+    if None in columns or None in columns.values():
+        raise DataError(at(f"{pack}.csv", line, "has more or fewer columns than the header."))
+    return Row(pack, line, columns)
+
+
+def columns_of(data: DataRecipe) -> tuple[str, ...]:
+    """The columns that a recipe needs in its manifest."""
+    number = (data.number,) if data.number else ()
+    return (data.label_column, "split", data.group, *number)
+
+
+def check_rows(rows: Sequence[Row], data: DataRecipe, names: Sequence[str]) -> None:
+    """Raise DataError for the first row whose label, split, file, group or number cannot be."""
+    listed: dict[str, int] = {}
+    split_of: dict[str, str] = {}
+    for row in rows:
+        name, label, group = row.fill(data.image), row[data.label_column], row[data.group]
+        if label not in data.labels:
+            raise row.fault(f"the label {label!r} is not one of {', '.join(data.labels)}.")
+        if row["split"] not in names:
+            raise row.fault(f"the split {row['split']!r} is not one of {', '.join(names)}.")
+        if listed.setdefault(name, row.line) != row.line:
+            raise row.fault(f"the image {name} is listed in line {listed[name]} already.")
+        if group and split_of.setdefault(group, row["split"]) != row["split"]:
+            problem = f"the group {group!r} is in the split {split_of[group]!r} already."
+            raise LeakError(at(f"{row.pack}.csv", row.line, problem))
+        if data.number and row[data.number] and not row[data.number].isdecimal():
+            raise row.fault(f"{row[data.number]!r} in {data.number!r} is not a whole number.")
