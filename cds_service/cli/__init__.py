@@ -21,11 +21,12 @@ EXIT_NOT_THERE = 3
 _COMMANDS = {
     "analyse": "Analyse a folder of DICOM files, without any server.",
     "build": "Train, calibrate and package a model (needs the [build] extra).",
+    "conformance": "Examine any CDS Hooks service from outside.",
     "demo": "A demo EHR, a demo archive and scanhook on this machine.",
     "doctor": "Try everything that is configured, one line each, with what to do.",
     "jobs": "Studies in the queue, ended and failed; put one back.",
     "keys": "Make and show keys and secrets.",
-    "models": "List, show and check the model packages.",
+    "models": "List, show and check the model packages; clear a fallback.",
     "sandbox": "The demo EHR and demo archive alone, for any CDS service.",
     "serve": "Answer CDS Hooks (the web process).",
     "worker": "Take studies from the queue (the worker process).",

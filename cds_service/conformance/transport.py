@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import requests
 
-from cds_service.conformance.exchange import Answer, Call, NoAnswer
+from cds_service.conformance.exchange import Answer, Call, NoAnswer, Sender
 from inference.limits import MIB
 
 ANSWER_BYTES = 4 * MIB
@@ -90,3 +91,30 @@ class HttpSender:
                 raise NoAnswer(f"The answer had no end within {self._timeout_s:g} s.")
             parts.append(part)
         return b"".join(parts)
+
+
+def fhir_reader(sender: Sender, access_token: str = "") -> Callable[[str], Any]:
+    """A function that asks a FHIR server for one query, as a client fills a prefetch template.
+
+    Its answer is the resource, None where there is nothing, and an OperationOutcome for a failure.
+    """
+    headers = {"Accept": "application/fhir+json"}
+    if access_token:
+        headers["Authorization"] = f"Bearer {access_token}"
+
+    def read(query: str) -> Any:
+        try:
+            answer = sender.send(Call("GET", f"/{query}", headers))
+        except NoAnswer:
+            return _FAILED
+        if answer.status in (404, 410):
+            return None
+        return answer.members or _FAILED
+
+    return read
+
+
+_FAILED = {
+    "resourceType": "OperationOutcome",
+    "issue": [{"severity": "error", "code": "transient"}],
+}

@@ -152,6 +152,7 @@ class PlantedService:
             "null-in-discovery": lambda: first.update(usageRequirements=None),
             "unknown-member": lambda: first.update(owner="somebody"),
             "extension-is-a-string": lambda: first.update(extension="x"),
+            "control-characters": lambda: first.update(hook="[bold]\x1b[2J"),
             "invented-hook": lambda: first.update(hook="imaging"),
             "old-token": lambda: first["prefetch"].update(patient="Patient/{{Patient.id}}"),
             "token-of-another-hook": lambda: first["prefetch"].update(
