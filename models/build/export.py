@@ -62,9 +62,9 @@ class _ServedOutliner(_Served):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         heads = self.network(image)
         scale = image.shape[-1] // heads.mask_logits.shape[-1]
-        outlines = functional.interpolate(
-            heads.mask_logits, scale_factor=float(scale), mode="bilinear", align_corners=False
-        )
+        outlines = heads.mask_logits
+        if scale > 1:
+            outlines = functional.interpolate(outlines, scale_factor=float(scale), mode="bilinear")
         return outlines, *self._scored(heads.mask_logits.flatten(1), heads.pooled)
 
 

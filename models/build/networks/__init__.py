@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from models.build.networks.base import Heads, Network, pool
+from models.build.networks.base import Encoder, Heads, Network, pool
+from models.build.networks.efficientformer import EfficientFormerEncoder
 from models.build.networks.lite import LiteEncoder
-from models.build.networks.tasks import Classifier, Outliner
+from models.build.networks.mobileone import MobileOneEncoder
+from models.build.networks.state_space import StateSpaceEncoder
+from models.build.networks.tasks import Classifier, NormedClassifier, Outliner
+from models.build.networks.unet import UNetEncoder
 
 __all__ = [
     "CLASSIFIERS",
@@ -47,13 +52,34 @@ def _lite(version: int) -> Maker:
     return make
 
 
+def _classifier(encoder: Callable[[], Encoder], kind: type[Classifier] = Classifier) -> Maker:
+    def make(name: str, labels: int, masks: int, pretrained: bool, dropout: float) -> Network:
+        return kind(name, encoder(), labels, dropout, masks)
+
+    return make
+
+
 def _unet_light(name: str, labels: int, masks: int, pretrained: bool, dropout: float) -> Network:
     encoder = LiteEncoder(0, pretrained=pretrained, widened=False)
     return Outliner(name, encoder, labels, dropout, widths=(96, 64, 32, 16))
 
 
+def _outliner(encoder: Callable[[], Encoder], widths: tuple[int, ...]) -> Maker:
+    def make(name: str, labels: int, masks: int, pretrained: bool, dropout: float) -> Network:
+        return Outliner(name, encoder(), labels, dropout, widths=widths)
+
+    return make
+
+
 CLASSIFIERS: dict[str, Maker] = {
     "efficientnet-lite0": _lite(0),
     "efficientnet-lite2": _lite(2),
+    "mobileone-s0": _classifier(MobileOneEncoder),
+    "efficientformerv2-s0": _classifier(EfficientFormerEncoder),
+    "state-space": _classifier(partial(StateSpaceEncoder, 4), NormedClassifier),
 }
-OUTLINERS: dict[str, Maker] = {"unet-light": _unet_light}
+OUTLINERS: dict[str, Maker] = {
+    "unet": _outliner(UNetEncoder, (128, 64, 32, 16)),
+    "unet-light": _unet_light,
+    "unet-state-space": _outliner(partial(StateSpaceEncoder, 2), (64, 32, 16)),
+}

@@ -44,6 +44,23 @@ class Classifier(Network):
         return self.classifier(self.dropout(pooled)), pooled
 
 
+class NormedClassifier(Classifier):
+    """A classifier that normalises what it pooled, so that its logits are not linear in the map."""
+
+    explains = "cells"
+
+    def __init__(
+        self, name: str, encoder: Encoder, labels: int, dropout: float, masks: int = 0
+    ) -> None:
+        super().__init__(name, encoder, labels, dropout, masks)
+        self.norm = nn.LayerNorm(encoder.features)
+
+    def classify(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, h, w) to (logits (N, L), pooled (N, C))."""
+        pooled = self.norm(pool(feature_map))
+        return self.classifier(self.dropout(pooled)), pooled
+
+
 class Outliner(Network):
     """Encoder and decoder: one mask for each structure; `pooled` is of the deepest map."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra [build] is not installed")
@@ -13,6 +15,17 @@ from models.build.networks import (  # noqa: E402 only with torch
     create,
 )
 
+CLASSES = [name for name in CLASSIFIERS if name != "efficientnet-lite2"]  # a longer Lite0: slow
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small work is quicker without waiting for a second core that others use."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 def image(count: int = 2, size: int = 64) -> torch.Tensor:
     return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(0))
@@ -23,7 +36,7 @@ def made(name: str, *, labels: int = 4, outline: bool = False) -> Network:
     return create(name, labels=labels, outline=outline, pretrained=False)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", CLASSES)
 def test_a_classifier_gives_logits_the_pooled_map_and_an_outline_of_each_finding(name: str) -> None:
     network = made(name, outline=True).eval()
     with torch.inference_mode():
@@ -33,13 +46,12 @@ def test_a_classifier_gives_logits_the_pooled_map_and_an_outline_of_each_finding
     assert heads.feature_map.shape[:2] == (2, network.features)
     assert heads.mask_logits.shape[:2] == (2, 3)
     assert 64 // heads.mask_logits.shape[-1] in {2, 4}
-    assert network.layer
+    assert "before global average pooling" in network.layer or network.explains == "cells"
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_classifier_carries_no_decoder_unless_asked(name: str) -> None:
+def test_a_classifier_carries_no_decoder_unless_asked() -> None:
     with torch.inference_mode():
-        assert made(name).eval()(image()).mask_logits is None
+        assert made("mobileone-s0").eval()(image()).mask_logits is None
 
 
 @pytest.mark.parametrize("name", OUTLINERS)
@@ -53,27 +65,23 @@ def test_an_outliner_gives_a_mask_of_each_structure(name: str) -> None:
     assert network.explains == "outline"
 
 
-@pytest.mark.parametrize("name", [*CLASSIFIERS, *OUTLINERS])
+@pytest.mark.parametrize("name", [*CLASSES, *OUTLINERS])
 def test_every_weight_learns(name: str) -> None:
     network = made(name, outline=True).train()
     heads = network(image(count=4))
-    total = heads.mask_logits.square().mean()
-    if heads.logits is not None:
-        total = total + heads.logits.square().mean()
-    total.backward()
+    sum(head.square().mean() for head in heads if head is not None).backward()
     still = [key for key, weight in network.named_parameters() if weight.grad is None]
     assert not still
 
 
-@pytest.mark.parametrize("name", [*CLASSIFIERS, *OUTLINERS])
+@pytest.mark.parametrize("name", [*CLASSES, *OUTLINERS])
 def test_frozen_blocks_do_not_learn(name: str) -> None:
     network = made(name)
     network.freeze_first(1)
     network.train()
     before = {key: value.clone() for key, value in network.encoder.state_dict().items()}
     frozen = {id(weight) for part in network.encoder.parts()[:2] for weight in part.parameters()}
-    heads = network(image(count=4))
-    (heads.pooled.sum() if heads.logits is None else heads.logits.sum()).backward()
+    network(image(count=4)).pooled.sum().backward()
     assert frozen
     for key, weight in network.encoder.named_parameters():
         if id(weight) in frozen:
@@ -85,7 +93,7 @@ def test_frozen_blocks_do_not_learn(name: str) -> None:
             assert torch.equal(value, before[key]), key
 
 
-@pytest.mark.parametrize("name", [*CLASSIFIERS, *OUTLINERS])
+@pytest.mark.parametrize("name", [*CLASSES, *OUTLINERS])
 def test_fusing_changes_no_output(name: str) -> None:
     network = made(name, outline=True)
     network.train()
