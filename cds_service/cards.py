@@ -17,7 +17,13 @@ from pydantic import ValidationError
 
 from cds_service.queue.state import State, StudyRecord
 from cds_service.settings import HookSettings
-from cds_service.summary import LabelSummary, ReasonSummary, ResultSummary, StudySummary
+from cds_service.summary import (
+    LabelSummary,
+    MeasurementSummary,
+    ReasonSummary,
+    ResultSummary,
+    StudySummary,
+)
 from cds_service.wording import (
     UNREVIEWED,
     counted,
@@ -29,7 +35,7 @@ from cds_service.wording import (
     summary,
 )
 from fhir_mapping.study import StudyRef
-from fhir_mapping.wording import probability_band
+from fhir_mapping.wording import in_sentence, listed, probability_band, quantity
 from inference.analysis import Outcome
 
 Card = dict[str, Any]
@@ -137,8 +143,10 @@ def unavailable_card(site: CardSite) -> Card:
 def _final(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | None:
     if found.finding is not None:
         return _finding(study, found, site)
-    if found.outcome is not Outcome.NO_FINDING:
+    if found.outcome not in (Outcome.NO_FINDING, Outcome.MEASURED):
         return _abstained(study, found, site)
+    if not any(result.outcome is Outcome.NO_FINDING for result in found.results):
+        return _measured(study, found, site)
     if not site.hook.show_no_finding:
         return None
     name = study_name(study.ref)
@@ -155,11 +163,29 @@ def _finding(
         return None
     label, name = plain(result.finding.display, 48), plain(study_name(study.ref))
     band = probability_band(result.finding.probability)
-    text = f"AI suggests possible {label} ({band}) on {name}; not reviewed by a person"
+    sizes = [_size(outline.measurements[0]) for outline in found.outlines_of(result)]
+    size = f", {sizes[0]}" if sizes else ""
+    text = f"AI suggests possible {label} ({band}{size}) on {name}; not reviewed by a person"
     lines = [UNREVIEWED, *_results(found), _provenance(found)]
     if outdated:
         lines.insert(1, f"**Outdated:** {_WHY_OUTDATED[study.record.state]}")
     return _result_card(study, found, site, site.hook.finding_indicator, text, lines)
+
+
+def _measured(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | None:
+    if not site.hook.show_measured:
+        return None
+    results = [result for result in found.results if result.outcome is Outcome.MEASURED]
+    sizes = [_size(each) for result in results for each in result.measurements[:1]]
+    what = listed((plain(in_sentence(result.structure), 40) for result in results), "and")
+    size = f" ({', '.join(sizes)})" if sizes else ""
+    outlined = f"AI outlined {what}{size}" if any(r.outlined for r in results) else _NOTHING
+    text = f"{outlined} on {plain(study_name(study.ref))}; not reviewed by a person"
+    lines = [UNREVIEWED, *_results(found), _provenance(found)]
+    return _result_card(study, found, site, "info", text, lines)
+
+
+_NOTHING = "AI outlined nothing"
 
 
 _AGAIN = "the study or the models changed since, and it is being analysed again."
@@ -176,7 +202,10 @@ def _abstained(study: KnownStudy, found: StudySummary, site: CardSite) -> Card |
         text = f"{name} was not analysed by AI"
     else:
         return None
-    lines = ["**There is no AI result.** This says nothing about the images."]
+    if any(result.outcome is Outcome.MEASURED for result in found.results):
+        lines = ["**There is no AI answer on any finding.** This says nothing about the images."]
+    else:
+        lines = ["**There is no AI result.** This says nothing about the images."]
     lines += [*_results(found), _why(found.not_analysed), _provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
@@ -226,12 +255,18 @@ def _result_card(
         "version": result.model_version if result else None,
         "label": label.key if label else None,
         "probability": label.probability if label else None,
+        "measurements": [_measurement(r, m) for r in found.results for m in r.measurements],
         "steps_ms": dict(found.steps_ms),
         "reasons": _reason_kinds(found),
     }
     name = _uuid(record.id, record.instance_digest, record.models, *_named(result), found.outcome)
     card = _card(site, name, indicator, text, "\n\n".join(filter(None, lines)), extension)
     return card | _links(record, found, site) | {"overrideReasons": override_reasons()}
+
+
+def _measurement(result: ResultSummary, measured: MeasurementSummary) -> dict[str, Any]:
+    numbers = {"key": measured.key, "value": measured.value, "unit": measured.unit}
+    return {"model": result.model_id, **numbers}
 
 
 def _named(result: ResultSummary | None) -> tuple[str, ...]:
@@ -281,17 +316,56 @@ def _results(found: StudySummary) -> list[str]:
 
 def _result(result: ResultSummary) -> list[str]:
     """What one model said of one series, and what it did not look at."""
+    if result.task == "segmentation":
+        return _outline(result)
     sought = [label for label in result.probabilities if not label.negative]
     names = ", ".join(gfm(label.display, 60) for label in sought)
     facts = [f"Model: {gfm(result.model_title)}, version {gfm(result.model_version, 40)}"]
     if result.outcome not in (Outcome.FINDING, Outcome.NO_FINDING):
         facts += [f"No answer on: {names}"] if names else []
-        return ["The model gives no answer on these images.", _why(result.reasons), _bullets(facts)]
+        said = ["The model gives no answer on these images.", _could_be(result)]
+        return [*said, _why(result.reasons), _bullets(facts)]
     if result.slices_used:
         used = f"{ranges(result.slices_used)} of {result.slices}"
         facts.append(f"Decided on images {used}, counted in anatomical order")
     facts += [f"Looked for: {names}. Nothing else in the images was assessed."] if names else []
     return [_said(result), _table(sought), _bullets(facts)]
+
+
+def _could_be(result: ResultSummary) -> str:
+    """What a model that abstained cannot tell apart, with the band of each probability."""
+    found = [label for label in result.possible if not label.negative]
+    if not found:
+        return ""
+    words = [f"{gfm(la.display, 60)} ({probability_band(la.probability)})" for la in found[:8]]
+    if len(found) < len(result.possible):
+        words.append("none of the findings that it looks for")
+    return f"It cannot decide. It could be: {listed(words)}."
+
+
+def _outline(result: ResultSummary) -> list[str]:
+    """What was outlined and how large it is; nothing of disease."""
+    what = gfm(in_sentence(result.structure), 60)
+    facts = [f"Model: {gfm(result.model_title)}, version {gfm(result.model_version, 40)}"]
+    if result.outcome is not Outcome.MEASURED:
+        return [f"The model gives no outline of {what}.", _why(result.reasons), _bullets(facts)]
+    if not result.outlined:
+        nothing = f"The model outlined nothing that it takes for {what}. That rules nothing out."
+        return [nothing, _bullets(facts)]
+    sizes = [f"{gfm(m.display, 60)}: **{gfm(_value(m))}**" for m in result.measurements[:8]]
+    numbers = sorted({m.slice_number for m in result.measurements})
+    if numbers and result.slices > 1:
+        facts.append(f"Measured on image {ranges(numbers)} of {result.slices}")
+    facts.append("The outline says nothing of disease. Nothing else in the images was assessed.")
+    return [f"The model outlined what it takes for {what}.", _bullets([*sizes, *facts])]
+
+
+def _size(measured: MeasurementSummary) -> str:
+    return plain(f"{in_sentence(measured.display)} {_value(measured)}", 60)
+
+
+def _value(measured: MeasurementSummary) -> str:
+    return quantity(measured.value, measured.unit)
 
 
 def _said(result: ResultSummary) -> str:

@@ -13,11 +13,13 @@ from hashlib import sha256
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fhir_mapping import wording
 from inference.analysis import (
     Analysis,
     Explanation,
     GateResult,
     LabelProbability,
+    Measurement,
     ModelResult,
     Outcome,
     Reason,
@@ -48,7 +50,9 @@ class CalibrationNotes(_Frozen):
 class ModelNotes(_Frozen):
     """What a person must know of a model to read its answer: all of it from the manifest.
 
-    `assesses` are the findings it knows, in words; `not_for` and `limits` are sentences.
+    `assesses` are the findings it knows, in words; `not_for` and `limits` are sentences. `coverage`
+    is the share of cases (0 to 1) in which its prediction set holds the true label, as stated and
+    as measured on test. `files` are the names of those that the card's page serves.
     """
 
     stage: str = "research"
@@ -60,14 +64,17 @@ class ModelNotes(_Frozen):
     data: tuple[str, ...] = ()
     developer: str = ""
     licence: str = ""
+    coverage: tuple[float, float] | None = None
+    files: tuple[str, ...] = ()
 
 
-def notes_of(manifest: Manifest) -> ModelNotes:
-    """What the page shows of a manifest."""
+def notes_of(manifest: Manifest, files: Sequence[str] = ()) -> ModelNotes:
+    """What the page shows of a manifest; `files` are those that the card's page serves."""
+    sets = manifest.prediction_set
     return ModelNotes(
         stage=manifest.stage,
         intended_use=manifest.intended_use,
-        assesses=tuple(manifest.labels[i].display for i in manifest.findings),
+        assesses=tuple(label.display for label in manifest.labels if label.role != "negative"),
         not_for=manifest.not_for,
         limits=manifest.limits,
         calibration=CalibrationNotes(
@@ -78,6 +85,8 @@ def notes_of(manifest: Manifest) -> ModelNotes:
         data=tuple(data.name for data in manifest.data),
         developer=manifest.developer,
         licence=manifest.licence,
+        coverage=(sets.coverage, sets.coverage_test) if sets else None,
+        files=tuple(files),
     )
 
 
@@ -109,6 +118,26 @@ class PageGate(_Frozen):
     limit: float | None = None
 
 
+class PageMeasurement(_Frozen):
+    """One number that was measured on one slice; `unit` is a UCUM code, `method` in words."""
+
+    key: str
+    display: str
+    value: float
+    unit: str
+    method: str
+    slice_number: int
+
+
+class PageOutline(_Frozen):
+    """What was outlined on one slice: its part of the image (0 to 1), its size if it is known."""
+
+    slice_number: int
+    area_fraction: float
+    area_mm2: float | None
+    mean_probability: float
+
+
 class PageSlice(_Frozen):
     """One slice, numbered from 1: probabilities in the order of the result's labels."""
 
@@ -137,7 +166,12 @@ class PagePicture(_Frozen):
 
 
 class PageResult(_Frozen):
-    """One model's answer on one series, as the page shows it."""
+    """One model's answer on one series, as the page shows it.
+
+    `possible` are the labels that a model which abstained cannot tell apart. A segmentation has a
+    `structure`, `outlines` and `measurements`; `follows` is the id of the model whose answer it was
+    run on.
+    """
 
     model_id: str
     model_version: str
@@ -156,6 +190,12 @@ class PageResult(_Frozen):
     deciding_slice: int | None
     picture: PagePicture | None
     notes: ModelNotes | None
+    possible: tuple[PageLabel, ...] = ()
+    task: str = "classification"
+    structure: str = ""
+    outlines: tuple[PageOutline, ...] = ()
+    measurements: tuple[PageMeasurement, ...] = ()
+    follows: str = ""
 
 
 class PageSeries(_Frozen):
@@ -254,6 +294,31 @@ def _result(analysis: Analysis, result: ModelResult, notes: ModelNotes | None) -
         deciding_slice=result.deciding_slice,
         picture=_picture(result.explanation) if result.explanation else None,
         notes=notes,
+        possible=tuple(_label(label) for label in wording.possible(result)),
+        task=result.task,
+        structure=result.structure,
+        outlines=tuple(
+            PageOutline(
+                slice_number=outline.slice_number,
+                area_fraction=round(outline.area_fraction, 5),
+                area_mm2=outline.area_mm2,
+                mean_probability=round(outline.mean_probability, 4),
+            )
+            for outline in result.outlines
+        ),
+        measurements=tuple(_measurement(each) for each in result.measurements),
+        follows=result.follows,
+    )
+
+
+def _measurement(measured: Measurement) -> PageMeasurement:
+    return PageMeasurement(
+        key=measured.key,
+        display=measured.display,
+        value=measured.value,
+        unit=measured.unit,
+        method=measured.method,
+        slice_number=measured.slice_number,
     )
 
 

@@ -11,7 +11,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from inference.analysis import Analysis, LabelProbability, ModelResult, Outcome, Reason
+from fhir_mapping import wording
+from inference.analysis import (
+    Analysis,
+    LabelProbability,
+    Measurement,
+    ModelResult,
+    ModelUse,
+    Outcome,
+    Reason,
+)
+
+NOT_SERVED = "not-served"
+"""Kind of the reason of a model that failed its reference cases (see `inference.serving`)."""
 
 
 class _Frozen(BaseModel):
@@ -35,8 +47,23 @@ class LabelSummary(_Frozen):
     negative: bool = False
 
 
+class MeasurementSummary(_Frozen):
+    """One number that was measured on one slice; `unit` is a UCUM code."""
+
+    key: str
+    display: str
+    value: float
+    unit: str
+    slice_number: int
+
+
 class ResultSummary(_Frozen):
-    """One model's answer on one series. Slices are numbered from 1 in anatomical order."""
+    """One model's answer on one series. Slices are numbered from 1 in anatomical order.
+
+    `possible` are the labels that a model which abstained cannot tell apart. A segmentation has a
+    `structure` and, of what it `outlined` (the number of slices), `measurements`; `follows` is the
+    id of the model whose answer it was run on.
+    """
 
     model_id: str
     model_version: str
@@ -50,6 +77,12 @@ class ResultSummary(_Frozen):
     slices: int
     slices_used: tuple[int, ...]
     deciding_slice: int | None
+    possible: tuple[LabelSummary, ...] = ()
+    task: str = "classification"
+    structure: str = ""
+    outlined: int = 0
+    measurements: tuple[MeasurementSummary, ...] = ()
+    follows: str = ""
 
 
 class StudySummary(_Frozen):
@@ -69,6 +102,14 @@ class StudySummary(_Frozen):
         """The result whose finding has the highest probability, if any result states one."""
         stated = [r for r in self.results if r.finding is not None]
         return max(stated, key=lambda r: r.finding.probability if r.finding else 0, default=None)
+
+    def outlines_of(self, result: ResultSummary) -> tuple[ResultSummary, ...]:
+        """The outlines that were made because of this result."""
+        return tuple(
+            r
+            for r in self.results
+            if r.follows == result.model_id and r.outcome is Outcome.MEASURED and r.measurements
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, for the record."""
@@ -95,10 +136,18 @@ def summarise(analysis: Analysis, analysed_ms: int) -> StudySummary:
 
 
 def _not_analysed(analysis: Analysis) -> tuple[ReasonSummary, ...]:
-    reasons: list[Reason] = [r for use in analysis.models_not_run for r in use.reasons]
+    reasons = [_told(use, reason) for use in analysis.models_not_run for reason in use.reasons]
     if not analysis.results:
         reasons += [r for series in analysis.series if not series.used for r in series.reasons]
     return _reasons(list(dict.fromkeys(reasons)))
+
+
+def _told(use: ModelUse, reason: Reason) -> Reason:
+    """Why a model was not run, for a clinician: what exactly its self-test said is for others."""
+    if reason.kind != NOT_SERVED:
+        return reason
+    name = f"{use.model_id} {use.model_version}"
+    return Reason(reason.kind, f"Not analysed: the model {name} failed its self-test.")
 
 
 def _reasons(reasons: Sequence[Reason]) -> tuple[ReasonSummary, ...]:
@@ -129,4 +178,20 @@ def _result(result: ModelResult) -> ResultSummary:
         slices=len(result.slices),
         slices_used=result.slices_used,
         deciding_slice=result.deciding_slice,
+        possible=tuple(_label(label) for label in wording.possible(result)),
+        task=result.task,
+        structure=result.structure,
+        outlined=len(result.outlines),
+        measurements=tuple(_measurement(each) for each in result.measurements),
+        follows=result.follows,
+    )
+
+
+def _measurement(measured: Measurement) -> MeasurementSummary:
+    return MeasurementSummary(
+        key=measured.key,
+        display=measured.display,
+        value=wording.rounded(measured.value, measured.unit),
+        unit=measured.unit,
+        slice_number=measured.slice_number,
     )

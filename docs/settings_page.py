@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from cds_service.settings import (
     ArchiveSettings,
     HookSettings,
+    ModelsSettings,
     Settings,
     TenantSettings,
     WebSettings,
@@ -31,6 +32,7 @@ GROUPS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Top level", "", Settings),
     ("How the hook answers", "[hook]", HookSettings),
     ("How jobs run", "[worker]", WorkerSettings),
+    ("How models run", "[models]", ModelsSettings),
     ("Where the web process listens", "[web]", WebSettings),
     ("Each archive", "[[archives]]", ArchiveSettings),
     ("Each tenant (an EHR)", "[[tenants]]", TenantSettings),

@@ -13,6 +13,7 @@ from cds_service.settings.environment import (
 from cds_service.settings.parts import (
     ArchiveSettings,
     HookSettings,
+    ModelsSettings,
     TenantSettings,
     WebSettings,
     WorkerSettings,
@@ -23,6 +24,7 @@ from cds_service.settings.site import Settings, load
 __all__ = [
     "ArchiveSettings",
     "HookSettings",
+    "ModelsSettings",
     "SandboxSecrets",
     "Settings",
     "TenantSettings",

@@ -167,6 +167,9 @@ class HookSettings(Part):
     show_no_finding: bool = True
     """Whether "no finding" has an information card; it is never said before it was computed."""
 
+    show_measured: bool = True
+    """Whether an outline with its size, without any finding, has an information card."""
+
     finding_indicator: Literal["info", "warning", "critical"] = "warning"
     """Indicator of a card that states a finding."""
 
@@ -195,6 +198,22 @@ class WorkerSettings(Part):
     nice: int = Field(default=10, ge=0, le=19)
     """How far a worker stands back for other processes of its machine: a hook that waits for an
     answer goes before a study that does not. 0 where workers have machines of their own."""
+
+
+class ModelsSettings(Part):
+    """In which precision models run, and how that is watched."""
+
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+    """``auto`` runs the 8-bit file of a package whose build proved it harmless, where this machine
+    gains from it; ``fp32`` and ``int8`` ask for one of the two. A file that is missing, failed the
+    gates of its build or fails its self-test is never run: the other one is, and each result says
+    which and why."""
+
+    shadow_share: float = Field(default=0.02, ge=0, le=1)
+    """Share of studies (0 to 1) that are analysed once more in the other precision, when nothing
+    more urgent waits; nothing is written of it. Above the model's limit (5 % of the last 200) every
+    worker runs that model in fp32. 0.02 costs one analysis in fifty and sees 200 in 10,000
+    studies; 0 watches nothing."""
 
 
 class WebSettings(Part):

@@ -21,6 +21,7 @@ from cds_service.settings.environment import PREFIX, ConfigPath
 from cds_service.settings.parts import (
     ArchiveSettings,
     HookSettings,
+    ModelsSettings,
     TenantSettings,
     WebSettings,
     WorkerSettings,
@@ -89,6 +90,9 @@ class Settings(BaseSettings):
 
     worker: WorkerSettings = WorkerSettings()
     """How jobs run."""
+
+    models: ModelsSettings = ModelsSettings()
+    """In which precision models run, and how that is watched."""
 
     web: WebSettings = WebSettings()
     """Where the web process listens."""

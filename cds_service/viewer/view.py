@@ -21,6 +21,9 @@ from inference.analysis import Outcome
 
 _TABLE_ROWS = 400
 
+_LINKED = ("card.json", "card.xml")
+"""The files of a model that a result's page links to; the rest are on the card's own page."""
+
 
 @dataclass(frozen=True)
 class LabelView:
@@ -85,6 +88,17 @@ class PictureView:
     method: str
     faithfulness: str
     caution: str
+    outline: bool
+
+
+@dataclass(frozen=True)
+class MeasurementView:
+    """One measured number: what, how much, where and how."""
+
+    display: str
+    size: str
+    where: str
+    method: str
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,9 @@ class ResultView:
     series: str
     word: str
     answer: str
+    could_be: str
+    coverage: str
+    measurements: tuple[MeasurementView, ...]
     labels: tuple[LabelView, ...]
     threshold_meaning: str
     calibration: str
@@ -109,6 +126,7 @@ class ResultView:
     precision: str
     notes: ModelNotes
     card: str
+    card_files: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -167,6 +185,17 @@ def _result(index: int, result: PageResult) -> ResultView:
         series=wording.series_name(result.series_number, result.modality),
         word=wording.OUTCOMES[result.outcome],
         answer=wording.answer(result),
+        could_be=wording.could_be(result),
+        coverage=wording.coverage(result.notes) if result.possible else "",
+        measurements=tuple(
+            MeasurementView(
+                display=measured.display,
+                size=wording.size(measured.value, measured.unit),
+                where=wording.measured_on(measured.slice_number, len(result.slices)),
+                method=measured.method,
+            )
+            for measured in result.measurements
+        ),
         labels=tuple(_label(label, result) for label in _ordered(result)),
         threshold_meaning=wording.threshold_meaning(result.labels),
         calibration=wording.calibration(result.notes.calibration if result.notes else None),
@@ -175,11 +204,16 @@ def _result(index: int, result: PageResult) -> ResultView:
         failed=tuple(gate for gate in gates if not gate.passed),
         gates=gates,
         picture=_picture(result, result.picture) if result.picture else None,
-        no_picture="" if result.picture or not result.labels else wording.no_picture(result),
+        no_picture="" if result.picture or not result.slices else wording.no_picture(result),
         strip=_strip(result, shown) if shown is not None and len(result.slices) > 1 else None,
         precision=wording.precision(result.precision),
         notes=result.notes or ModelNotes(),
         card=f"{quote(result.model_id, safe='')}/{quote(result.model_version, safe='')}",
+        card_files=tuple(
+            (wording.card_file(name), quote(name, safe=""))
+            for name in (result.notes.files if result.notes else ())
+            if name in _LINKED
+        ),
     )
 
 
@@ -207,7 +241,7 @@ def _gate(gate: PageGate) -> GateView:
 
 
 def _picture(result: PageResult, picture: PagePicture) -> PictureView:
-    label = next((x.display for x in result.labels if x.key == picture.label_key), "")
+    label = next((x.display for x in result.labels if x.key == picture.label_key), result.structure)
     position = wording.position(result) or f"Slice {picture.slice_number}"
     return PictureView(
         value=picture,
@@ -215,8 +249,9 @@ def _picture(result: PageResult, picture: PagePicture) -> PictureView:
         position=position,
         alternative=f"{position}, grey image that the model's answer rests on",
         method=wording.method(picture),
-        faithfulness=wording.faithfulness(picture.deletion_drop),
+        faithfulness=wording.faithfulness(picture.deletion_drop, picture.method),
         caution=wording.caution(result, picture.deletion_drop),
+        outline=picture.method == wording.OUTLINE,
     )
 
 

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from cds_service.explanation import (
     CalibrationNotes,
     ExplanationPage,
+    ModelNotes,
     PageLabel,
     PagePicture,
     PageResult,
     PageSeries,
 )
-from cds_service.wording import ranges
+from cds_service.wording import counted, ranges
+from fhir_mapping.wording import in_sentence, listed, probability_band, quantity
 from inference.analysis import Outcome
 
 OUTCOMES = {
@@ -38,7 +40,15 @@ _GATES = {
 }
 
 _MUCH, _PART = 0.3, 0.1  # drops of probability from which a map carries much, or a part
-_METHODS = {"cam": "Class activation map", "occlusion": "Occlusion map"}
+_METHODS = {
+    "cam": "Class activation map",
+    "cells": "Ablation of each cell of the last feature map",
+    "occlusion": "Occlusion map",
+    "outline": "Outline and probability of each pixel",
+}
+
+OUTLINE = "outline"
+"""The method whose picture is the answer itself."""
 
 _PRECISIONS = {"int8": "8-bit integers (int8)", "fp32": "32-bit floating point (fp32)"}
 
@@ -70,6 +80,11 @@ def headline(page: ExplanationPage) -> str:
             label.display for label in sorted(stated, key=lambda label: -label.probability)
         )
         return "Possible finding: " + "; ".join(names)
+    if page.outcome is Outcome.MEASURED:
+        silent = any(result.outcome is Outcome.NO_FINDING for result in page.results)
+        names = dict.fromkeys(r.structure for r in page.results if r.outcome is Outcome.MEASURED)
+        said = [OUTCOMES[Outcome.NO_FINDING]] if silent else []
+        return "; ".join([*said, "Outlined and measured: " + ", ".join(filter(None, names))])
     return OUTCOMES[page.outcome]
 
 
@@ -86,6 +101,9 @@ def lede(page: ExplanationPage) -> str:
         Outcome.INDETERMINATE: (
             "The images were analysed, but the answer is not reliable enough to state. "
             "Take it neither for a finding nor for the absence of one."
+        ),
+        Outcome.MEASURED: (
+            "A model outlined a structure and measured it. The outline says nothing of disease."
         ),
         Outcome.NOT_ANALYSED: (
             "No model has looked at these images. Nothing can be concluded from this page."
@@ -106,6 +124,8 @@ def answer(result: PageResult) -> str:
             "No finding that this model looks for reached the probability from which it is "
             "stated, and every safety check held."
         )
+    if result.outcome is Outcome.MEASURED:
+        return _measured(result)
     if result.outcome is Outcome.INDETERMINATE:
         if any(not gate.passed for gate in result.gates):
             return "The model states nothing, because a safety check did not hold:"
@@ -113,6 +133,61 @@ def answer(result: PageResult) -> str:
             "The model states nothing: no answer reached the probability from which it is stated."
         )
     return "The model did not analyse this series."
+
+
+def _measured(result: PageResult) -> str:
+    what = in_sentence(result.structure)
+    if not result.outlines:
+        return f"The model outlined nothing that it takes for {what}. That rules nothing out."
+    images = counted(len(result.outlines), "image", "images")
+    return f"The model outlined what it takes for {what} on {images}. It says nothing of disease."
+
+
+def could_be(result: PageResult) -> str:
+    """What a model that abstained cannot tell apart; empty if that is not known."""
+    if not any(not label.negative for label in result.possible):
+        return ""
+    words = [
+        f"{in_sentence(label.display)} ({probability_band(label.probability)})"
+        for label in result.possible
+        if not label.negative
+    ]
+    if len(words) < len(result.possible):
+        words.append("none of the findings that it looks for")
+    return f"The model cannot decide. It could be: {listed(words)}."
+
+
+def coverage(notes: ModelNotes | None) -> str:
+    """How often what a model names as possible holds the truth."""
+    if notes is None or notes.coverage is None:
+        return ""
+    stated, tested = (f"{share:.0%}".replace("%", "\u00a0%") for share in notes.coverage)
+    return (
+        f"Such a list is made to hold the true answer in {stated} of cases like those of the test "
+        f"images, where it held it in {tested}; in other patients it may hold it less often."
+    )
+
+
+def size(value: float, unit: str) -> str:
+    """A measured value with its unit."""
+    return quantity(value, unit)
+
+
+def measured_on(slice_number: int, slices: int) -> str:
+    """Where something was measured."""
+    return f"slice {slice_number} of {slices}" if slices > 1 else "the only image"
+
+
+_CARD_FILES = {
+    "card.json": "The card and its 31 source attributes (JSON)",
+    "card.xml": "The card as a CHAI applied model card (XML)",
+    "report.json": "Everything that was measured when the model was built (JSON)",
+}
+
+
+def card_file(name: str) -> str:
+    """What a file beside a model card is."""
+    return _CARD_FILES.get(name, name)
 
 
 def threshold_meaning(labels: Sequence[PageLabel]) -> str:
@@ -155,8 +230,10 @@ def window(result: PageResult) -> str:
     return f"The probability is the mean over slices {ranges(result.slices_used)}."
 
 
-def faithfulness(drop: float | None) -> str:
+def faithfulness(drop: float | None, method_name: str = "") -> str:
     """What the deletion test says of the map (Petsiuk et al. 2018)."""
+    if method_name == OUTLINE:
+        return "The line is the model’s answer itself; the colours are each pixel’s probability."
     if drop is None:
         return "Whether the colours carry the answer was not measured."
     points = round(drop * 100)
@@ -174,6 +251,8 @@ def faithfulness(drop: float | None) -> str:
 
 def caution(result: PageResult, drop: float | None) -> str:
     """What must stand beside the picture itself, not further down."""
+    if result.outcome is Outcome.INDETERMINATE and result.task == "segmentation":
+        return "The outline is withheld: it is shown for checking only."
     if result.outcome is Outcome.INDETERMINATE:
         return "The answer is withheld: the colours are shown for checking only."
     if drop is not None and drop < _PART:
@@ -185,6 +264,8 @@ def no_picture(result: PageResult) -> str:
     """Why there is nothing to see."""
     if result.outcome is Outcome.NO_FINDING:
         return "No picture was drawn: colours show what speaks for a finding, and none is stated."
+    if result.outcome is Outcome.MEASURED:
+        return "No picture was drawn: there is nothing to outline."
     return "No picture was drawn for this answer."
 
 

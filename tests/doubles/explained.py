@@ -14,16 +14,19 @@ from inference.analysis import (
     Explanation,
     GateResult,
     LabelProbability,
+    Measurement,
     ModelResult,
     ModelUse,
     Outcome,
     Reason,
     SeriesUse,
+    SliceOutline,
     SliceResult,
     StudyIdentity,
 )
-from inference.explain.overlay import render
-from models.contract import FloatArray, ImageSlice, PlaneGeometry
+from inference.contours import contours_of
+from inference.explain.overlay import render, render_outline
+from models.contract import Coding, FloatArray, ImageSlice, PlaneGeometry
 from models.preprocess import InputSpec
 
 EXPLANATION_ID = "0123456789abcdef" * 4
@@ -57,6 +60,8 @@ NOTES = {
         data=("A public collection of tumours", "A public collection without tumours"),
         developer="The scanhook project",
         licence="Apache-2.0",
+        coverage=(0.95, 0.943),
+        files=("card.json", "card.xml", "reliability.png"),
     )
 }
 
@@ -259,3 +264,76 @@ def not_analysed() -> Analysis:
             replace(s, used=False, reasons=finding().series[2].reasons) for s in finding().series
         ),
     )
+
+
+SPOT = Coding("http://snomed.info/sct", "39607008", "Lung")
+
+
+@lru_cache
+def outline() -> tuple[SliceOutline, Explanation]:
+    """The phantom's spot, outlined and drawn, and its probability map."""
+    y, x = np.mgrid[-1 : 1 : 256 * 1j, -1 : 1 : 256 * 1j].astype(np.float32)
+    near = np.exp(-(((x - 0.36) / 0.2) ** 2) - ((y - 0.22) / 0.22) ** 2).astype(np.float32)
+    mask = near > 0.5
+    contours = contours_of(mask)
+    spec = InputSpec("image", 256, 256, 0.5, 99.5)
+    with ThreadPoolExecutor(1) as encoders:
+        drawn = render_outline(
+            phantom(), near, spec, contours, "Spot, 907 square mm", stated=True, encoders=encoders
+        )
+    found = SliceOutline(12, "1.2.3.12", 1, mask, contours, float(mask.mean()), 907.3, 0.91)
+    shown = replace(
+        explanation(None),
+        method="outline",
+        layer="decoder",
+        label_key="spot",
+        heatmap=near,
+        image_png=drawn.image_png,
+        overlay_png=drawn.overlay_png,
+        figure_png=drawn.figure_png,
+    )
+    return found, shown
+
+
+def outlined() -> ModelResult:
+    """What a segmentation made of the spot, on the answer of another model."""
+    found, shown = outline()
+    how = "Pixels within the outline, times their spacing"
+    return replace(
+        result(),
+        model_id="brain-mri-spot-outline",
+        model_title="Outline of a spot on brain MRI",
+        outcome=Outcome.MEASURED,
+        finding=None,
+        probabilities=(),
+        slices=tuple(replace(each, probabilities=()) for each in slices()),
+        slices_used=(11, 12, 13),
+        explanation=shown,
+        task="segmentation",
+        structure="Spot",
+        outlines=(found,),
+        measurements=(
+            Measurement("spot-area", "Area", 907.3, "mm2", SPOT, how, 12),
+            Measurement("spot-share", "Share of the image", 1.71, "%", SPOT, how, 12),
+        ),
+        follows="brain-mri-tumour",
+    )
+
+
+def measured() -> Analysis:
+    """The same study, with an outline and no finding."""
+    return replace(finding(), outcome=Outcome.MEASURED, results=(replace(outlined(), follows=""),))
+
+
+def undecided() -> Analysis:
+    """The same study, in which two answers are equally probable on images that are known."""
+    doubt = GateResult(
+        "uncertainty", False, "small-margin", "Two answers are almost equally probable.", 0.04, 0.1
+    )
+    withheld = indeterminate().results[0]
+    unsure = replace(
+        withheld,
+        gates=(*GATES[:4], doubt),
+        prediction_set=("glioma", "meningioma", "notumor"),
+    )
+    return replace(indeterminate(), results=(unsure,))

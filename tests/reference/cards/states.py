@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cds_service.queue.state import State, StudyRecord
-from cds_service.summary import LabelSummary, ReasonSummary, ResultSummary, StudySummary
+from cds_service.summary import (
+    LabelSummary,
+    MeasurementSummary,
+    ReasonSummary,
+    ResultSummary,
+    StudySummary,
+)
 from fhir_mapping.study import StudyRef
 from inference.analysis import Outcome
 
@@ -78,6 +84,79 @@ INDETERMINATE = FINDING.model_copy(
         ),
     }
 )
+CANNOT_DECIDE = FINDING.model_copy(
+    update={
+        "outcome": Outcome.INDETERMINATE,
+        "results": (
+            RESULT.model_copy(
+                update={
+                    "outcome": Outcome.INDETERMINATE,
+                    "finding": None,
+                    "reasons": (
+                        ReasonSummary(
+                            kind="small-margin",
+                            sentence="Two answers are almost equally probable.",
+                        ),
+                    ),
+                    "possible": (
+                        GLIOMA.model_copy(update={"probability": 0.47}),
+                        MENINGIOMA.model_copy(update={"probability": 0.41}),
+                        NO_TUMOUR.model_copy(update={"probability": 0.12}),
+                    ),
+                }
+            ),
+        ),
+    }
+)
+
+AREA = MeasurementSummary(key="area", display="Area", value=412, unit="mm2", slice_number=11)
+PART = MeasurementSummary(
+    key="area-fraction", display="Part of the image", value=6.1, unit="%", slice_number=11
+)
+OUTLINE = RESULT.model_copy(
+    update={
+        "model_id": "brain-mri-tumour-outline",
+        "model_title": "Brain MRI tumour outline",
+        "outcome": Outcome.MEASURED,
+        "finding": None,
+        "probabilities": (),
+        "task": "segmentation",
+        "structure": "Tumour",
+        "outlined": 3,
+        "measurements": (AREA, PART),
+        "follows": "brain-mri-tumour",
+    }
+)
+FINDING_OUTLINED = FINDING.model_copy(update={"results": (RESULT, OUTLINE)})
+LUNGS = OUTLINE.model_copy(
+    update={
+        "model_id": "chest-xray-lungs",
+        "model_title": "Lungs on a chest radiograph",
+        "structure": "Lungs",
+        "outlined": 1,
+        "slices": 1,
+        "slices_used": (1,),
+        "deciding_slice": 1,
+        "measurements": (PART.model_copy(update={"value": 31.2, "slice_number": 1}),),
+        "follows": "",
+    }
+)
+MEASURED = FINDING.model_copy(update={"outcome": Outcome.MEASURED, "results": (LUNGS,)})
+NOTHING_OUTLINED = MEASURED.model_copy(
+    update={"results": (LUNGS.model_copy(update={"outlined": 0, "measurements": ()}),)}
+)
+MEASURED_WITHOUT_FINDING = MEASURED.model_copy(update={"results": (*NO_FINDING.results, LUNGS)})
+NOT_SERVED = StudySummary(
+    outcome=Outcome.NOT_ANALYSED,
+    not_analysed=(
+        ReasonSummary(
+            kind="not-served",
+            sentence="Not analysed: the model brain-mri-tumour 1.0.0 failed its self-test.",
+        ),
+    ),
+    series=2,
+    analysed_ms=ANALYSED_MS,
+)
 NOT_ANALYSED = StudySummary(
     outcome=Outcome.NOT_ANALYSED,
     not_analysed=(ReasonSummary(kind="modality", sentence="No model is for this modality."),),
@@ -126,6 +205,12 @@ CASES = {
     "finding": Case(record(State.FINAL, FINDING)),
     "no-finding": Case(record(State.FINAL, NO_FINDING)),
     "indeterminate": Case(record(State.ABSTAINED, INDETERMINATE)),
+    "cannot-decide": Case(record(State.ABSTAINED, CANNOT_DECIDE)),
+    "finding-outlined": Case(record(State.FINAL, FINDING_OUTLINED)),
+    "measured": Case(record(State.FINAL, MEASURED)),
+    "nothing-outlined": Case(record(State.FINAL, NOTHING_OUTLINED)),
+    "measured-without-finding": Case(record(State.FINAL, MEASURED_WITHOUT_FINDING)),
+    "not-served": Case(record(State.ABSTAINED, NOT_SERVED)),
     "not-analysed": Case(record(State.ABSTAINED, NOT_ANALYSED)),
     "failed": Case(record(State.FAILED, error_kind="timeout")),
     "outdated-finding": Case(record(State.RECEIVED, FINDING), 3),

@@ -89,6 +89,9 @@ def test_the_label_that_means_nothing_found_is_never_shown() -> None:
         ("failed", "show_failed"),
         ("not-analysed", "show_not_analysed"),
         ("no-finding", "show_no_finding"),
+        ("measured", "show_measured"),
+        ("nothing-outlined", "show_measured"),
+        ("measured-without-finding", "show_no_finding"),
     ],
 )
 def test_a_site_chooses_which_states_have_a_card(name: str, setting: str) -> None:
@@ -115,7 +118,8 @@ def test_a_finding_of_a_model_out_of_use_is_not_shown_while_the_study_is_analyse
 def test_findings_alone_are_shown_if_so_asked() -> None:
     for name, case in CASES.items():
         made = study_card(KnownStudy(STUDY, case.record), site(), findings_only=True)
-        assert (made is not None) == (name in ("finding",) or name.startswith("outdated-finding"))
+        stated = name in ("finding", "finding-outlined") or name.startswith("outdated-finding")
+        assert (made is not None) == stated
 
 
 @pytest.mark.parametrize(

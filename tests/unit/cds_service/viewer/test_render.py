@@ -21,6 +21,7 @@ OUTCOMES = {
     Outcome.FINDING: explained.finding,
     Outcome.INDETERMINATE: explained.indeterminate,
     Outcome.NO_FINDING: explained.no_finding,
+    Outcome.MEASURED: explained.measured,
     Outcome.NOT_ANALYSED: explained.not_analysed,
 }
 HOSTILE = [
@@ -78,6 +79,7 @@ def read(analysis: Analysis, notes: dict[str, ModelNotes] | None = None) -> Elem
     [
         (Outcome.FINDING, "Possible finding: Glioma"),
         (Outcome.NO_FINDING, "This does not rule anything out."),
+        (Outcome.MEASURED, "The outline says nothing of disease."),
         (Outcome.INDETERMINATE, "Take it neither for a finding nor for the absence of one."),
         (Outcome.NOT_ANALYSED, "No model has looked at these images."),
     ],
@@ -185,7 +187,10 @@ def hostile_notes(text: str) -> ModelNotes:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("kind", [explained.finding, explained.indeterminate])
+@pytest.mark.parametrize(
+    "kind",
+    [explained.finding, explained.indeterminate, explained.measured, explained.undecided],
+)
 def test_a_hostile_text_in_every_field_is_only_text(
     kind: Callable[[], Analysis], text: str
 ) -> None:
@@ -204,6 +209,79 @@ def test_a_hostile_text_in_every_field_is_only_text(
     assert hostile.comments == []
     assert [a for a in addresses(hostile) if not a.startswith("/root/")] == []
     assert "49" not in hostile.text or "49" in kind_word.text
+
+
+def test_an_outline_is_shown_with_its_size_and_how_it_was_measured() -> None:
+    page = read(explained.measured())
+    for said in (
+        "Outlined and measured: Spot",
+        "The model outlined what it takes for spot on 1 image. It says nothing of disease.",
+        "907 mm²",
+        "1.7 %",
+        "slice 12 of 24",
+        "Pixels within the outline, times their spacing",
+        "an algorithm’s outline, not a radiologist’s",
+        "Outline and probability of each pixel",
+    ):
+        assert said in page.text
+    assert "not a lesion outline" not in page.text
+    assert "raised the probability" not in page.text.lower()
+    alternatives = [a.get("alt") or "" for tag, a in page.elements if tag == "img"]
+    assert any("Outline over the image" in words for words in alternatives)
+
+
+def test_a_finding_and_its_outline_are_on_one_page() -> None:
+    both = dataclasses.replace(
+        explained.finding(), results=(explained.result(), explained.outlined())
+    )
+    page = read(both)
+    assert "Possible finding: Glioma" in page.text
+    assert "907 mm²" in page.text
+
+
+def test_a_model_that_outlined_nothing_says_so_and_rules_nothing_out() -> None:
+    nothing = dataclasses.replace(
+        explained.outlined(), outlines=(), measurements=(), explanation=None
+    )
+    page = read(dataclasses.replace(explained.measured(), results=(nothing,)))
+    assert "outlined nothing that it takes for spot. That rules nothing out." in page.text
+    assert "there is nothing to outline" in page.text
+
+
+def test_what_cannot_be_told_apart_is_named_with_bands_and_its_coverage() -> None:
+    text = read(explained.undecided()).text
+    assert (
+        "The model cannot decide. It could be: glioma (45–50 %), meningioma (40–45 %) or none of "
+        "the findings that it looks for."
+    ) in text
+    assert "hold the true answer in 95 % of cases" in text.replace("\u00a0", " ")
+    assert "It could be" not in read(explained.indeterminate()).text, "the images are unknown to it"
+
+
+def test_a_result_says_in_which_precision_it_was_made_and_why() -> None:
+    text = read(explained.finding()).text
+    assert "8-bit integers (int8)" in text
+    assert "it passed every check of the build and is the quicker one" in text
+
+
+def test_a_result_links_to_its_model_s_card_in_every_form() -> None:
+    page = read(explained.finding())
+    links = [a["href"] for tag, a in page.elements if tag == "a"]
+    base = "/root/models/brain-mri-tumour/1.0.0"
+    assert {base, f"{base}/card.json", f"{base}/card.xml"} <= set(links)
+    assert f"{base}/reliability.png" not in links
+    assert "31 source attributes" in page.text
+
+
+def test_a_card_shows_its_own_plots_and_links_to_every_file() -> None:
+    text = "![Reliability](reliability.png) [the plot](reliability.png) ![no](other.png) [x](y.png)"
+    names = ("card.json", "reliability.png")
+    page = Elements(PAGES.card(text, "/models/m%20x/1", names))
+    images = [a for tag, a in page.elements if tag == "img"]
+    links = [a["href"] for tag, a in page.elements if tag == "a"]
+    plot = "/root/models/m%20x/1/reliability.png"
+    assert images == [{"src": plot, "alt": "Reliability"}]
+    assert links == [plot, "/root/models/m%20x/1/card.json", plot]
 
 
 def test_a_card_shows_html_as_text_and_asks_nobody_for_pictures() -> None:
