@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 
 from cds_service.explanation import ExplanationPage
+from cds_service.viewer import wording
 from cds_service.viewer.view import view_of
+
+_PICTURES = (".png",)
 
 
 class Pages:
@@ -25,6 +31,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._root = root
         self._templates.globals["root"] = root
 
     def explanation(self, page: ExplanationPage, token: str) -> str:
@@ -33,10 +40,16 @@ class Pages:
             view=view_of(page), token=token
         )
 
-    def card(self, text: str) -> str:
-        """A model card: Markdown in, and no HTML of its own comes through."""
-        body = Markup(_markdown(text))  # noqa: S704 - made by the parser, which passes no HTML on
-        return self._templates.get_template("card.html").render(body=body)
+    def card(self, text: str, address: str = "", files: Sequence[str] = ()) -> str:
+        """A model card: Markdown in, and no HTML of its own comes through.
+
+        `files` lie under `address`; a picture of the card is shown if it is one of them.
+        """
+        base = f"{self._root}{address}"
+        plots = {name: f"{base}/{quote(name)}" for name in files if name.endswith(_PICTURES)}
+        body = Markup(_markdown(text, plots))  # noqa: S704 - the parser passes no HTML on
+        others = [(wording.card_file(name), f"{base}/{quote(name)}") for name in files]
+        return self._templates.get_template("card.html").render(body=body, files=others)
 
     def not_found(self) -> str:
         """What every address that does not open answers."""
@@ -47,20 +60,43 @@ class Pages:
         return self._templates.get_template("closed.html").render()
 
 
-def _markdown(text: str) -> str:
-    """CommonMark with tables; HTML is shown as text, pictures as their words, links are http(s)."""
+def _markdown(text: str, plots: Mapping[str, str]) -> str:
+    """CommonMark with tables; HTML is shown as text, links are http(s), pictures are `plots`."""
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    parser.validateLink = _is_web_address  # type: ignore[method-assign]  # as its documentation says
-    parser.add_render_rule("image", _words_of_image)
-    return str(parser.render(text))
+    # markdown-it asks the same function of links and of pictures, and a plot has a bare name
+    parser.validateLink = lambda url: _is_web_address(url) or url in plots  # type: ignore[method-assign]  # as its documentation says
+    parser.add_render_rule("image", _image)
+    parser.add_render_rule("link_open", _link)
+    return str(parser.render(text, {"plots": plots}))
 
 
 def _is_web_address(url: str) -> bool:
     return url.startswith(("https://", "http://", "#"))
 
 
-def _words_of_image(
-    renderer: object, tokens: Sequence[Token], index: int, options: object, env: object
+def _link(
+    renderer: RendererHTML,
+    tokens: Sequence[Token],
+    index: int,
+    options: OptionsDict,
+    env: Mapping[str, Mapping[str, str]],
 ) -> str:
-    """A picture in a card would be a request to somebody else."""
-    return str(escape(tokens[index].content))
+    token = tokens[index]
+    href = str(token.attrs.get("href", ""))
+    token.attrs["href"] = env["plots"].get(href, href)
+    return str(renderer.renderToken(tokens, index, options, dict(env)))
+
+
+def _image(
+    renderer: object,
+    tokens: Sequence[Token],
+    index: int,
+    options: object,
+    env: Mapping[str, Mapping[str, str]],
+) -> str:
+    """A plot of the package itself; any other picture would be a request to somebody else."""
+    token = tokens[index]
+    address = env["plots"].get(str(token.attrs.get("src", "")))
+    if address is None:
+        return str(escape(token.content))
+    return str(Markup('<img src="{}" alt="{}">').format(address, token.content))

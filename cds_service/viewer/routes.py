@@ -11,15 +11,29 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 
+from cds_service.card_files import CardFile
 from cds_service.security.links import Links
 from cds_service.store import ExplanationStore, StoredExplanation
 from cds_service.viewer.render import Pages
 
-CardSource = Callable[[str, str], str | None]
-"""(model id, version) -> the CARD.md of that package, ``None`` if it is not served here."""
+
+class CardSource(Protocol):
+    """The cards of the models in use (see `cds_service.card_files`)."""
+
+    def text(self, model_id: str, version: str) -> str | None:
+        """The card as Markdown, ``None`` if it is not served here."""
+
+    def files(self, model_id: str, version: str) -> Sequence[str]:
+        """The names of the files beside it."""
+
+    def file(self, model_id: str, version: str, name: str) -> CardFile | None:
+        """One of these files; ``None`` for every other name."""
+
 
 _log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
@@ -53,6 +67,7 @@ def viewer_blueprint(
         "/e/<token>/<index>/<name>": viewer.picture,
         "/explanations/<explanation_id>": viewer.closed,
         "/models/<model_id>/<version>": viewer.card,
+        "/models/<model_id>/<version>/<name>": viewer.card_file,
         "/viewer/<name>": viewer.asset,
         "/e/<path:rest>": viewer.nothing_here,
         "/explanations/<path:rest>": viewer.nothing_here,
@@ -92,8 +107,17 @@ class _Viewer:
         return Response(self.pages.closed(), status=403)
 
     def card(self, model_id: str, version: str) -> Response:
-        text = self.cards(model_id, version)
-        return Response(self.pages.card(text)) if text is not None else self.nothing_here()
+        text = self.cards.text(model_id, version)
+        if text is None:
+            return self.nothing_here()
+        address = f"/models/{quote(model_id, safe='')}/{quote(version, safe='')}"
+        return Response(self.pages.card(text, address, self.cards.files(model_id, version)))
+
+    def card_file(self, model_id: str, version: str, name: str) -> Response:
+        found = self.cards.file(model_id, version, name)
+        if found is None:
+            return self.nothing_here()
+        return Response(found.content, mimetype=found.media_type)
 
     def asset(self, name: str) -> Response:
         if name not in _ASSETS:

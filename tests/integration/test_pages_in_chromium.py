@@ -36,6 +36,22 @@ HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(1)</script></svg><svg on
 
 
 @dataclass(frozen=True)
+class OneCard:
+    """The same card for every model, and nothing beside it."""
+
+    card: str
+
+    def text(self, model_id: str, version: str) -> str:
+        return self.card
+
+    def files(self, model_id: str, version: str) -> tuple[str, ...]:
+        return ()
+
+    def file(self, model_id: str, version: str, name: str) -> None:
+        return None
+
+
+@dataclass(frozen=True)
 class Site:
     """A web process on a free port of this machine, with one explanation of each outcome."""
 
@@ -66,7 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     store = ExplanationStore(tmp_path_factory.mktemp("store") / "explanations")
     links = Links(["a-secret-of-at-least-32-characters"], base, 900)
     card = f"# Card\n\n{HOSTILE}\n\n![x]({base}/picture.png)\n"
-    app.register_blueprint(viewer_blueprint(store, links, lambda model_id, version: card))
+    app.register_blueprint(viewer_blueprint(store, links, OneCard(card)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield Site(base, store, links)

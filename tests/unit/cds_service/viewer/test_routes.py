@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from cds_service.card_files import CardFile
 from cds_service.security.links import Links
 from cds_service.store import ExplanationStore
 from cds_service.viewer import viewer_blueprint
@@ -31,6 +32,21 @@ class Clock:
         return self.now_s
 
 
+class Cards:
+    """One model's card and one file beside it."""
+
+    def text(self, model_id: str, version: str) -> str | None:
+        known = (model_id, version) == ("brain-mri-tumour", "1.0.0")
+        return "# A card\n\n| a | b |\n|---|---|\n| 1 | 2 |\n" if known else None
+
+    def files(self, model_id: str, version: str) -> tuple[str, ...]:
+        return ("card.json",) if self.text(model_id, version) else ()
+
+    def file(self, model_id: str, version: str, name: str) -> CardFile | None:
+        known = name in self.files(model_id, version)
+        return CardFile(b'{"a": 1}', "application/json") if known else None
+
+
 class Site:
     """A web process with two patients' explanations."""
 
@@ -43,7 +59,7 @@ class Site:
             viewer_blueprint(
                 self.store,
                 self.links,
-                self.card,
+                Cards(),
                 clock_s=self.clock,
                 frame_ancestors=frame_ancestors,
             )
@@ -60,10 +76,6 @@ class Site:
             analysed_ms=explained.ANALYSED_MS,
             notes=explained.NOTES,
         )
-
-    def card(self, model_id: str, version: str) -> str | None:
-        known = (model_id, version) == ("brain-mri-tumour", "1.0.0")
-        return "# A card\n\n| a | b |\n|---|---|\n| 1 | 2 |\n" if known else None
 
     def path(self, explanation_id: str = ID, study_key: str = STUDY) -> str:
         """The path of a fresh link, as a proxy that strips the prefix passes it on."""
@@ -133,6 +145,10 @@ def test_everything_that_cannot_be_shown_is_one_404(site: Site) -> None:
         "/models/brain-mri-tumour/1.0.1",
         "/models/..%2f..%2fetc/passwd",
         "/models/a/b/c",
+        "/models/brain-mri-tumour/1.0.0/fp32.onnx",
+        "/models/brain-mri-tumour/1.0.0/card.xml",
+        "/models/brain-mri-tumour/1.0.0/..%2fcard.json",
+        "/models/brain-mri-tumour/1.0.0/card.json/",
         "/viewer/routes.py",
         "/viewer/..%2froutes.py",
         "/explanations/a/b",
@@ -220,6 +236,14 @@ def test_a_model_card_is_a_page_without_html_of_its_own(site: Site) -> None:
     assert page.status_code == 200
     assert b"<h1>A card</h1>" in page.data
     assert b"<td>1</td>" in page.data
+    assert b'href="/scanhook/models/brain-mri-tumour/1.0.0/card.json"' in page.data
+
+
+def test_a_file_of_a_card_comes_with_its_type_and_the_headers_of_every_page(site: Site) -> None:
+    file = site.get("/models/brain-mri-tumour/1.0.0/card.json")
+    assert (file.status_code, file.mimetype, file.get_json()) == (200, "application/json", {"a": 1})
+    assert file.headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'none'" in file.headers["Content-Security-Policy"]
 
 
 @pytest.fixture(params=["America/Los_Angeles", "Asia/Kathmandu", "UTC"])
