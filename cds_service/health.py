@@ -53,8 +53,23 @@ def _asked(check: Check) -> str:
     return "ok"
 
 
-def health_blueprint(checks: Mapping[str, Check]) -> Blueprint:
-    """``/healthz`` (the process answers) and ``/readyz`` (it can do its work: 200, else 503)."""
+Details = Callable[[], Mapping[str, str]]
+"""Sentences for an operator by what they are about; they make nobody unready."""
+
+
+def _detailed(details: Details) -> dict[str, str]:
+    """What is known of the models; nothing while the queue is away, which `checks` tell."""
+    try:
+        return dict(details())
+    except ServiceError:
+        return {}
+
+
+def health_blueprint(checks: Mapping[str, Check], details: Details | None = None) -> Blueprint:
+    """``/healthz`` (the process answers) and ``/readyz`` (it can do its work: 200, else 503).
+
+    `details` says of each model how it serves.
+    """
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/healthz")
@@ -64,7 +79,9 @@ def health_blueprint(checks: Mapping[str, Check]) -> Blueprint:
     @blueprint.get("/readyz")
     def ready() -> tuple[Response, int]:
         well, said = readiness(checks)
-        body = {"status": "ready" if well else "not ready", "checks": said}
+        body: dict[str, object] = {"status": "ready" if well else "not ready", "checks": said}
+        if details is not None:
+            body["models"] = _detailed(details)
         return jsonify(body), 200 if well else 503
 
     return blueprint

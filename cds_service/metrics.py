@@ -5,7 +5,9 @@ No id, URL or text of a request becomes a label: it would be personal data, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter as Counted
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from flask import Blueprint, Response
 from prometheus_client import (
@@ -15,8 +17,10 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from cds_service.shadow.ledger import ModelName, Watched
 
 OTHER = "other"
 
@@ -36,6 +40,14 @@ STATES = (
 OUTCOMES = ("accepted", "overridden")
 
 Gauges = Mapping[str, Callable[[], float]]
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """How to ask what shadow runs have shown; `models` are those in use, with their labels."""
+
+    watched: Callable[[], Sequence[Watched]]
+    models: Mapping[ModelName, frozenset[str]]
 
 
 class _Scraped(Collector):
@@ -58,12 +70,78 @@ class _Scraped(Collector):
             yield GaugeMetricFamily(f"scanhook_{name}", f"{name.replace('_', ' ')}, now", value)
 
 
+class _ShadowScraped(Collector):
+    """Counts of shadow runs, read when they are scraped; left out while Redis is away."""
+
+    def __init__(self, shadow: Shadow | None) -> None:
+        self._shadow = shadow
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is asked while being registered."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask the ledger now."""
+        runs, differed, share, fell = _shadow_families()
+        try:
+            watched = self._shadow.watched() if self._shadow else ()
+        except Exception:  # noqa: BLE001 - without Redis the other metrics are as good
+            return
+        for each in watched:
+            labels = self._shadow.models.get(each.name) if self._shadow else None
+            if labels is None:
+                continue
+            for label, count in _by_label(each.seen, labels).items():
+                runs.add_metric([each.name.id, label], count)
+            for label, count in _by_label(each.disagreed, labels).items():
+                differed.add_metric([each.name.id, label], count)
+            share.add_metric([each.name.id], each.share)
+            fell.add_metric([each.name.id], float(each.fallen_since_s is not None))
+        yield from (runs, differed, share, fell)
+
+
+def _shadow_families() -> tuple[
+    CounterMetricFamily, CounterMetricFamily, GaugeMetricFamily, GaugeMetricFamily
+]:
+    return (
+        CounterMetricFamily(
+            "scanhook_shadow_runs",
+            "Studies analysed in both precisions, by what the serving one stated.",
+            labels=["model", "label"],
+        ),
+        CounterMetricFamily(
+            "scanhook_shadow_disagreements",
+            "Shadow runs in which the other precision answered differently.",
+            labels=["model", "label"],
+        ),
+        GaugeMetricFamily(
+            "scanhook_shadow_disagreement_share",
+            "Share of the last shadow runs that disagreed, 0 to 1.",
+            labels=["model"],
+        ),
+        GaugeMetricFamily(
+            "scanhook_model_fallback",
+            "1 while a model runs in fp32 because its precisions disagreed too often.",
+            labels=["model"],
+        ),
+    )
+
+
+def _by_label(counts: Mapping[str, int], labels: frozenset[str]) -> dict[str, int]:
+    """Counts by the labels that are known, the rest together as ``other``."""
+    found: Counted[str] = Counted()
+    for label, count in counts.items():
+        found[label if label in labels else OTHER] += count
+    return dict(found)
+
+
 class Metrics:
     """Everything that the web process counts, in a registry of its own.
 
     Args:
         services, tenants, refusals, reasons: the words that may stand in these labels.
         gauges: further values by name (``queue_waiting``), asked at each scrape.
+        shadow: what the shadow runs of the models in use have shown, asked at each scrape.
     """
 
     def __init__(
@@ -73,6 +151,7 @@ class Metrics:
         refusals: Iterable[str] = (),
         reasons: Iterable[str] = (),
         gauges: Gauges | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._services, self._tenants = frozenset(services), frozenset(tenants)
@@ -100,6 +179,7 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_Scraped(gauges or {}))
+        self.registry.register(_ShadowScraped(shadow))
 
     def hook_answered(self, service: str, tenant: str, status: int, seconds: float) -> None:
         """Count one call with the time it took."""

@@ -22,8 +22,16 @@ from inference.analysis import Analysis, Outcome
 from inference.errors import IdentityMismatch
 from inference.pipeline import Analyser
 
-SAID = (Outcome.FINDING, Outcome.NO_FINDING)
+SAID = (Outcome.FINDING, Outcome.MEASURED, Outcome.NO_FINDING)
 """Outcomes that say something of the images; after the others the record is `abstained`."""
+
+
+Ended = Callable[[Mapping[str, Any], StudyRecord, Analysis], None]
+"""Told of each study that has ended: its order, its record and what was learnt."""
+
+
+def _nobody(order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -> None:
+    """Nobody is told."""
 
 
 class ReportWriter(Protocol):
@@ -38,7 +46,8 @@ class StudyTask:
     """Takes one order from the queue to the end of its record.
 
     `archives` and `writers` are by archive name and tenant name. `unverified` are the tenants whose
-    charts are taken on trust when they state no identifier of the patient.
+    charts are taken on trust when they state no identifier of the patient. `ended` is told when the
+    record has ended, and must not raise: the study is over.
     """
 
     archives: Mapping[str, Archive]
@@ -49,6 +58,7 @@ class StudyTask:
     notes: Mapping[str, ModelNotes]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     unverified: Set[str] = frozenset()
+    ended: Ended = _nobody
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """Run one attempt; whatever it raises carries `kind` and `retryable` for the worker."""
@@ -67,6 +77,7 @@ class StudyTask:
             attempt.forget()
             raise
         attempt.end(analysis, kept)
+        self.ended(order, job.record, analysis)
 
 
 class _Attempt:

@@ -16,13 +16,13 @@ from flask import Blueprint, Flask, Response, g, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 
-from cds_service.health import Check, health_blueprint
+from cds_service.health import Check, Details, health_blueprint
 from cds_service.hooks.discovery import SERVICES
 from cds_service.hooks.errors import CallError
 from cds_service.hooks.feedback import REASONS, CardLedger
 from cds_service.hooks.invoke import HookDesk
 from cds_service.hooks.routes import Gate, hooks_blueprint
-from cds_service.metrics import Gauges, Metrics, metrics_blueprint
+from cds_service.metrics import Gauges, Metrics, Shadow, metrics_blueprint
 from cds_service.refusals import Channel, SecureChannel
 from cds_service.security.errors import InvalidToken, Refusal
 from cds_service.security.headers import allow_origin, secure
@@ -63,7 +63,7 @@ class WebDependencies:
     """What `bootstrap` hands in.
 
     `signing_keys` are our own, to publish their public halves. `blueprints` are further pages
-    (the viewer, notifications). `checks` are asked by ``/readyz``.
+    (the viewer, notifications). `checks` are asked by ``/readyz``, and `details` of the models.
     """
 
     settings: Settings
@@ -75,9 +75,12 @@ class WebDependencies:
     checks: Mapping[str, Check] = field(default_factory=dict)
     signing_keys: Sequence[SigningKey] = ()
     blueprints: Sequence[Blueprint] = ()
+    details: Details | None = None
 
 
-def web_metrics(settings: Settings, gauges: Gauges | None = None) -> Metrics:
+def web_metrics(
+    settings: Settings, gauges: Gauges | None = None, shadow: Shadow | None = None
+) -> Metrics:
     """Metrics whose labels are the words of these settings."""
     return Metrics(
         services=SERVICES,
@@ -85,6 +88,7 @@ def web_metrics(settings: Settings, gauges: Gauges | None = None) -> Metrics:
         refusals=list(Refusal),
         reasons=REASONS,
         gauges=gauges,
+        shadow=shadow,
     )
 
 
@@ -97,7 +101,7 @@ def create_app(deps: WebDependencies) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.hook.body_bytes
     gate = Gate(settings.base_url, deps.verifier, deps.used_tokens)
     app.register_blueprint(hooks_blueprint(settings, gate, deps.desk, deps.ledger, deps.metrics))
-    app.register_blueprint(health_blueprint(deps.checks))
+    app.register_blueprint(health_blueprint(deps.checks, deps.details))
     app.register_blueprint(metrics_blueprint(deps.metrics))
     app.register_blueprint(_keys_blueprint(deps.signing_keys))
     for blueprint in deps.blueprints:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from redis import Redis
+
 from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.credentials import FixedHeaders, NoCredential
 from cds_service.clients.dicomweb import Archive
@@ -18,6 +20,7 @@ from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.errors import UnsafeSettings
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
 from cds_service.queue.enqueue import Dispatcher
+from cds_service.queue.listing import live_hosts
 from cds_service.queue.payload import Sealer
 from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
@@ -25,7 +28,9 @@ from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.jwks import CallerKeySets
 from cds_service.security.keys import load_signing_key
 from cds_service.security.links import Links
+from cds_service.serving import ServingBoard, standing
 from cds_service.settings import ArchiveSettings, Settings, TenantSettings, on_this_machine
+from cds_service.shadow import ModelName, ShadowLedger
 from cds_service.store import ExplanationStore
 from models.registry import Registry, load_registry
 
@@ -159,10 +164,35 @@ class Site:
 
     def dispatcher(self, *, patient: bool) -> Dispatcher:
         """The queue: `patient` as a worker is, or impatient as the web must be."""
-        connect = worker_connection if patient else web_connection
-        connection = connect(self.settings.redis_url)
+        connection = self._connection(patient=patient)
         records = StudyRecords(connection, self.sealer)
         return Dispatcher(connection, self.sealer, records, self.dispatch_policy)
+
+    @cached_property
+    def model_names(self) -> tuple[ModelName, ...]:
+        """The models in use, by id and version."""
+        manifests = (package.manifest for package in self.registry.packages)
+        return tuple(ModelName(manifest.id, manifest.version) for manifest in manifests)
+
+    def shadow_ledger(self, *, patient: bool) -> ShadowLedger:
+        """What shadow runs have shown."""
+        return ShadowLedger(self._connection(patient=patient))
+
+    def serving_board(self, *, patient: bool) -> ServingBoard:
+        """What the workers say of their models."""
+        return ServingBoard(self._connection(patient=patient))
+
+    def model_standing(self, connection: Redis) -> dict[str, str]:
+        """A sentence for each model in use, as the workers that are there serve it.
+
+        Raises:
+            QueueUnavailable: Redis does not answer.
+        """
+        heard = ServingBoard(connection).heard(live_hosts(connection, time.time()))
+        return standing(self.model_names, heard, ShadowLedger(connection).watched())
+
+    def _connection(self, *, patient: bool) -> Redis:
+        return (worker_connection if patient else web_connection)(self.settings.redis_url)
 
     def check_queue(self) -> None:
         """Refuse a Redis that would lose work; outside production say so and go on.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
 from flask import Blueprint, Flask
 
 from cds_service.bootstrap.site import Site
+from cds_service.card_files import CardShelf
 from cds_service.cards import CardSite
 from cds_service.clients.credentials import ForwardedToken, NoCredential
 from cds_service.clients.fhir import FhirServer
@@ -17,17 +19,21 @@ from cds_service.clients.policy import HOOK_POLICY
 from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.feedback import CardLedger
 from cds_service.hooks.invoke import HookDesk, ServedModels
-from cds_service.metrics import Gauges
+from cds_service.metrics import Gauges, Shadow
 from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
+from cds_service.queue.listing import live_hosts
 from cds_service.queue.records import FAILED
 from cds_service.queue.transport import Transport
 from cds_service.security.jwt import Verifier
 from cds_service.security.keys import SigningKey, load_signing_key
 from cds_service.security.replay import UsedTokens
+from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import TenantSettings
+from cds_service.shadow.lane import of_shadow
 from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
+from inference.analysis import Outcome
 
 
 def web_app(site: Site) -> Flask:
@@ -47,7 +53,8 @@ def web_app(site: Site) -> Flask:
             verifier=Verifier(settings.tenant_of, site.caller_keys, time.time),
             used_tokens=UsedTokens(redis, time.time),
             ledger=CardLedger(redis),
-            metrics=web_metrics(settings, _gauges(dispatcher)),
+            metrics=web_metrics(settings, _gauges(dispatcher), _shadow(site)),
+            details=partial(site.model_standing, redis),
             checks=_checks(site, dispatcher),
             signing_keys=_signing_keys(site),
             blueprints=[_viewer(site)],
@@ -100,9 +107,23 @@ def _gauges(dispatcher: Dispatcher) -> Gauges:
     }
     return {
         **waiting,
-        "studies_open": lambda: len(records.open_records(due_only=False)),
-        "studies_failed": lambda: len(records.listed(FAILED)),
+        "studies_open": lambda: _studies(records.open_records(due_only=False)),
+        "studies_failed": lambda: _studies(records.listed(FAILED)),
     }
+
+
+def _studies(ids: Sequence[str]) -> int:
+    """How many are studies; the rest are shadow runs."""
+    return sum(not of_shadow(each) for each in ids)
+
+
+def _shadow(site: Site) -> Shadow:
+    outcomes = [str(outcome) for outcome in Outcome]
+    labels = {
+        name: frozenset([*outcomes, *(label.key for label in package.manifest.labels)])
+        for name, package in zip(site.model_names, site.registry.packages, strict=True)
+    }
+    return Shadow(site.shadow_ledger(patient=False).watched, labels)
 
 
 def _waiting(transport: Transport, priority: Priority) -> float:
@@ -115,6 +136,11 @@ def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
     def models() -> None:
         if not site.registry.packages:
             raise NotReady("no model is enabled")
+        board = ServingBoard(redis)
+        heard = board.heard(live_hosts(redis, time.time()))
+        silent = {each.name for each in not_served(heard)}
+        if silent and all(name in silent for name in site.model_names):
+            raise NotReady("no model passed its self-test on any worker")
 
     def last_beat_s() -> float | None:
         rows = workers(redis, time.time())
@@ -134,13 +160,9 @@ def _signing_keys(site: Site) -> list[SigningKey]:
 
 
 def _viewer(site: Site) -> Blueprint:
-    texts = {
-        (p.manifest.id, p.manifest.version): (p.folder / "CARD.md").read_text(encoding="utf-8")
-        for p in site.registry.packages
-    }
     return viewer_blueprint(
         site.store,
         site.links,
-        lambda model_id, version: texts.get((model_id, version)),
+        CardShelf(site.registry),
         frame_ancestors=site.settings.web.frame_ancestors,
     )

@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from cds_service.bootstrap.models import ServingModels, in_both
 from cds_service.bootstrap.site import Site
+from cds_service.card_files import served_files
+from cds_service.clients.dicomweb import Archive
 from cds_service.explanation import ModelNotes, notes_of
 from cds_service.queue import JobContext, QueueUnavailable, WorkerPolicy, run_worker
 from cds_service.reports import FhirReports, NoReports
 from cds_service.settings import TenantSettings
+from cds_service.shadow import ShadowLane, is_shadow
+from cds_service.shadow.run import ShadowRun
 from cds_service.tasks import ReportWriter, StudyTask
 from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
 from inference.pipeline import Analyser
@@ -68,8 +74,16 @@ class WarmStudyTask:
         self._expired_s = 0.0
 
     @cached_property
+    def _models(self) -> ServingModels:
+        return ServingModels(self._site)
+
+    @cached_property
     def _task(self) -> StudyTask:
-        return study_task(self._site)
+        return study_task(self._site, self._models.analyser)
+
+    @cached_property
+    def _shadow(self) -> ShadowRun:
+        return shadow_run(self._site, self._models)
 
     def warm_up(self) -> None:
         """Load everything that a job needs."""
@@ -77,7 +91,12 @@ class WarmStudyTask:
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """Run one attempt, and once an hour remove what has been kept long enough."""
-        self._task(order, job)
+        if self._models.follow():
+            self._task = replace(self._task, analyser=self._models.analyser)
+        if is_shadow(order):
+            self._shadow(order, job)
+        else:
+            self._task(order, job)
         if time.monotonic() - self._expired_s > EXPIRE_EVERY_S:
             self._expired_s = time.monotonic()
             expire_explanations(self._site, time.time())
@@ -91,18 +110,39 @@ def expire_explanations(site: Site, now_s: float) -> None:
         log.info("explanations expired", extra={"count": removed})
 
 
-def study_task(site: Site) -> StudyTask:
+def study_task(site: Site, analyser: Analyser) -> StudyTask:
     """What the child runs: models loaded, FHIR definitions warm."""
     warm_up()
+    dispatcher = site.dispatcher(patient=True)
     return StudyTask(
-        archives={a.name: site.archive(a) for a in site.settings.archives},
+        archives=_archives(site),
         writers={t.name: report_writer(site, t) for t in site.settings.tenants},
-        analyser=Analyser(site.registry, site.settings.limits),
-        records=site.dispatcher(patient=True).records,
+        analyser=analyser,
+        records=dispatcher.records,
         store=site.store,
         notes=_notes(site),
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
+        ended=ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer,
     )
+
+
+def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
+    """What the child runs for a share of the studies once more."""
+    return ShadowRun(
+        archives=_archives(site),
+        serving=lambda: models.analyser,
+        open_other=models.other,
+        records=site.dispatcher(patient=True).records,
+        ledger=site.shadow_ledger(patient=True),
+        limits={
+            package.manifest.id: package.manifest.precision.disagreement_limit
+            for package in site.registry.packages
+        },
+    )
+
+
+def _archives(site: Site) -> dict[str, Archive]:
+    return {a.name: site.archive(a) for a in site.settings.archives}
 
 
 def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
@@ -123,7 +163,7 @@ def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
 
 
 def _notes(site: Site) -> Mapping[str, ModelNotes]:
-    return {p.manifest.id: notes_of(p.manifest) for p in site.registry.packages}
+    return {p.manifest.id: notes_of(p.manifest, served_files(p)) for p in site.registry.packages}
 
 
 def _facts(site: Site) -> Mapping[str, ModelFacts]:

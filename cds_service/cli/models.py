@@ -1,15 +1,19 @@
-"""``scanhook models``: list, show and check the model packages."""
+"""``scanhook models``: list, show and check the model packages; clear a fallback."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 from rich.markdown import Markdown
-from rich.table import Table
 
+from cds_service import settings
+from cds_service.bootstrap import Site
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
-from cds_service.cli.output import console
+from cds_service.cli.output import add_row, console, folding_table
+from cds_service.errors import UnsafeSettings
+from cds_service.queue import QueueError, web_connection
 from inference.pipeline import check_package
 from models.registry import ModelPackage, Registry, load_registry
 
@@ -24,24 +28,40 @@ from models.registry import ModelPackage, Registry, load_registry
 )
 @click.pass_context
 def command(context: click.Context, folders: tuple[Path, ...]) -> None:
-    """List, show and check the model packages."""
-    context.obj = load_registry(folders)
+    """List, show, check and clear the model packages."""
+    site = _site(context.obj)
+    context.obj = Shelf(
+        site, load_registry((*folders, *(site.settings.models_dirs if site else ())))
+    )
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The packages, and the site that they serve, if there are settings."""
+
+    site: Site | None
+    registry: Registry
 
 
 @command.command("list")
 @click.pass_obj
-def list_models(registry: Registry) -> None:
-    """One line for each package."""
-    table = Table("id", "version", "title", "stage", "precisions", "modalities")
-    for package in registry.packages:
+def list_models(shelf: Shelf) -> None:
+    """One line for each package, and how the workers serve it if there are settings."""
+    told = _standing(shelf.site)
+    headings = ("id", "version", "title", "stage", "precisions", "modalities")
+    table = folding_table(*headings, *(() if told is None else ("on the workers",)))
+    for package in shelf.registry.packages:
         manifest = package.manifest
-        table.add_row(
+        name = f"{manifest.id} {manifest.version}"
+        add_row(
+            table,
             manifest.id,
             manifest.version,
             manifest.title,
             manifest.stage,
             ", ".join(package.precisions),
             ", ".join(manifest.applies_to.modalities),
+            *(() if told is None else (told.get(name, "not enabled"),)),
         )
     console().print(table)
 
@@ -49,17 +69,21 @@ def list_models(registry: Registry) -> None:
 @command.command("show")
 @click.argument("model_id")
 @click.pass_obj
-def show(registry: Registry, model_id: str) -> None:
+def show(shelf: Shelf, model_id: str) -> None:
     """The model card: what it is for, its figures, its limits."""
-    card = _package(registry, model_id).folder / "CARD.md"
+    card = _package(shelf.registry, model_id).folder / "CARD.md"
     console().print(Markdown(card.read_text(encoding="utf-8")))
 
 
 @command.command("check")
 @click.argument("model_id", required=False)
 @click.pass_obj
-def check(registry: Registry, model_id: str | None) -> None:
-    """Run the reference cases of one package, or of all; exit 1 if one answers otherwise."""
+def check(shelf: Shelf, model_id: str | None) -> None:
+    """Run the reference cases of one package, or of all; exit 1 if one answers otherwise.
+
+    A model that fails here is not served by any worker of this machine.
+    """
+    registry = shelf.registry
     chosen = [_package(registry, model_id)] if model_id else registry.packages
     failed = False
     for package in chosen:
@@ -69,6 +93,44 @@ def check(registry: Registry, model_id: str | None) -> None:
         click.echo(f"{name}: {'; '.join(problems) if problems else 'ok'}")
     if failed:
         raise SystemExit(EXIT_BAD_ANSWER)
+
+
+@command.command("clear")
+@click.argument("model_id")
+@click.pass_obj
+def clear(shelf: Shelf, model_id: str) -> None:
+    """Let a model that fell back to fp32 run in the chosen precision again.
+
+    Its recent shadow runs are forgotten, so that the next 200 decide anew.
+    """
+    if shelf.site is None:
+        raise NotThere("the settings are needed: give --config, or set SCANHOOK_CONFIG")
+    cleared = shelf.site.shadow_ledger(patient=False).clear(model_id)
+    for name in cleared:
+        click.echo(f"{name}: runs in the chosen precision again")
+    if not cleared:
+        click.echo(f"{model_id} had not fallen back")
+
+
+def _site(config: Path | None) -> Site | None:
+    """The site, or None where nothing is configured: packages can be looked at without."""
+    try:
+        return Site(settings.load(config))
+    except UnsafeSettings:
+        if config is not None:
+            raise
+        return None
+
+
+def _standing(site: Site | None) -> dict[str, str] | None:
+    """How the workers serve each model; None if that cannot be asked."""
+    if site is None:
+        return None
+    try:
+        return site.model_standing(web_connection(site.settings.redis_url))
+    except QueueError as error:
+        click.echo(f"how the workers serve the models is not known: {error.sentence}", err=True)
+        return None
 
 
 def _package(registry: Registry, model_id: str) -> ModelPackage:

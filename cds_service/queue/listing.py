@@ -14,6 +14,9 @@ from cds_service.queue.state import StudyRecord
 WORKERS = "rq:workers"
 """Where RQ keeps the keys of workers."""
 
+LIVE_S = 30.0
+"""A worker that was silent for so long is not there."""
+
 
 @dataclass(frozen=True)
 class JobRow:
@@ -71,6 +74,11 @@ def workers(connection: Redis, now_s: float) -> list[WorkerRow]:
         if (heard_s := _age_s(heard, now_s)) is not None
     ]
     return sorted(rows, key=lambda row: row.heard_s)
+
+
+def live_hosts(connection: Redis, now_s: float) -> frozenset[str]:
+    """The machines whose worker was heard of in the last `LIVE_S` seconds."""
+    return frozenset(row.host for row in workers(connection, now_s) if row.heard_s < LIVE_S)
 
 
 def _age_s(heard: object, now_s: float) -> float | None:
