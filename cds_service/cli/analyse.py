@@ -15,8 +15,15 @@ from rich.table import Table
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
 from cds_service.cli.output import add_row, console, printable
 from cds_service.folder import NotRead, StudyFiles, files_in, group_studies
-from fhir_mapping.wording import probability_band
-from inference.analysis import Analysis, ModelResult, Outcome
+from fhir_mapping.wording import (
+    in_sentence,
+    listed,
+    outlined,
+    possible,
+    probability_band,
+    quantity,
+)
+from inference.analysis import Analysis, LabelProbability, ModelResult, Outcome
 from inference.errors import InferenceError
 from inference.limits import Limits
 from inference.pipeline import analyse
@@ -148,6 +155,7 @@ def _result_values(result: ModelResult) -> dict[str, Any]:
         "version": result.model_version,
         "sha256": result.model_sha256,
         "precision": result.precision,
+        "precision_reason": result.precision_reason,
         "outcome": str(result.outcome),
         "finding": result.finding.key if result.finding else None,
         "probabilities": {p.key: round(p.probability, 4) for p in result.probabilities},
@@ -161,6 +169,31 @@ def _result_values(result: ModelResult) -> dict[str, Any]:
                 "limit": gate.limit,
             }
             for gate in result.gates
+        ],
+        "prediction_set": list(result.prediction_set),
+        "task": result.task,
+        "structure": result.structure,
+        "follows": result.follows,
+        "measurements": [
+            {
+                "key": measured.key,
+                "display": measured.display,
+                "value": round(measured.value, 3),
+                "unit": measured.unit,
+                "slice": measured.slice_number,
+                "method": measured.method,
+            }
+            for measured in result.measurements
+        ],
+        "outlines": [
+            {
+                "slice": outline.slice_number,
+                "area_fraction": round(outline.area_fraction, 5),
+                "area_mm2": outline.area_mm2 and round(outline.area_mm2, 2),
+                "mean_probability": round(outline.mean_probability, 4),
+                "contours": [contour.round(2).tolist() for contour in outline.contours],
+            }
+            for outline in result.outlines
         ],
         "slices": len(result.slices),
         "slices_used": list(result.slices_used),
@@ -195,6 +228,9 @@ def _print(analysis: Analysis) -> None:
         out.print(_result_table(result))
         for gate in result.reasons:
             out.print(f"  not stated: {gate.sentence}", highlight=False)
+        if unsure := possible(result):
+            names = listed(_could_be(label) for label in unsure)
+            out.print(f"  could be: {names}", highlight=False, markup=False)
     for use in analysis.models_not_run:
         for reason in use.reasons:
             out.print(f"  {use.model_id} was not run: {reason.sentence}", highlight=False)
@@ -219,7 +255,24 @@ def _result_table(result: ModelResult) -> Table:
     title = f"{result.model_title} {result.model_version} ({result.precision})"
     if result.deciding_slice is not None:
         title += f", slice {result.deciding_slice} of {len(result.slices)}"
+    if result.task == "segmentation":
+        return _measured_table(result, title)
     table = Table("label", "probability", "stated from", title=title)
     for label in result.probabilities:
         add_row(table, label.display, probability_band(label.probability), f"{label.threshold:.0%}")
     return table
+
+
+def _measured_table(result: ModelResult, title: str) -> Table:
+    table = Table("measured", "size", "slice", "how", title=title)
+    for measured in result.measurements:
+        size = quantity(measured.value, measured.unit)
+        add_row(table, measured.display, size, str(measured.slice_number), measured.method)
+    if not result.measurements:
+        add_row(table, f"nothing outlined as {outlined(result)}", "-", "-", "")
+    return table
+
+
+def _could_be(label: LabelProbability) -> str:
+    name = "none of these" if label.negative else in_sentence(label.display)
+    return f"{name} ({probability_band(label.probability)})"
