@@ -3,7 +3,8 @@
 A model with a chain (`models.manifest.Chain`) is run where the model before it has stated one of
 the labels it waits for, that is, after the gates: on a finding that is the result, and on a
 negative that would otherwise be the result. It then sees the slices on which a finding was decided
-(for a negative: every usable slice), because elsewhere nothing was stated that it could measure.
+(for a negative: every usable slice), because elsewhere nothing was stated that it could measure. A
+witness that is installed and cannot be heard leaves the negative unstated.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from inference.analysis import ModelResult, ModelUse, Outcome
+from inference.analysis import GateResult, ModelResult, ModelUse, Outcome
 from inference.evidence import Evidence, MaskEvidence, OrderedSeries, gather
-from inference.gates.second_witness import judge_witness
+from inference.gates.second_witness import judge_witness, missing_witness
 from inference.judging import class_result
 from inference.measuring import mask_result
 from inference.runtime import Runtime
@@ -81,8 +82,17 @@ class SeriesAnswers:
         least = max((_least(self.answers[index]) for index in witnessed), default=None)
         result = _result(evidence, runtime, follows=chain.after, least=least)
         for index in witnessed:
-            self.answers[index] = _witnessed(self.answers[index], result)
+            self.answers[index] = _judged(self.answers[index], judge_witness(result))
         self.answers.append(Answer(runtime, evidence, result))
+
+    def unheard(self, chain: Chain) -> None:
+        """Withhold each negative whose witness is installed and cannot be run on this series.
+
+        What is known of the model before was measured with its witness, and is not known without.
+        """
+        for index, answer in enumerate(self.answers):
+            if _leads(answer, chain) and answer.claim in chain.witnesses:
+                self.answers[index] = _judged(answer, missing_witness())
 
     def _gather(self, runtime: Runtime, scores: Mapping[int, Score]) -> Evidence:
         package = runtime.package
@@ -116,9 +126,8 @@ def _least(answer: Answer) -> float:
     return answer.runtime.package.manifest.aggregation.negative_min_in_distribution_fraction
 
 
-def _witnessed(answer: Answer, witness: ModelResult) -> Answer:
-    """The negative with the second model's judgement of it; it is stated only if that held."""
-    gate = judge_witness(witness)
+def _judged(answer: Answer, gate: GateResult) -> Answer:
+    """The negative with a second model's judgement of it; it is stated only if that held."""
     outcome = answer.result.outcome if gate.passed else Outcome.INDETERMINATE
     gates = (*answer.result.gates, gate)
     return replace(answer, result=replace(answer.result, gates=gates, outcome=outcome))

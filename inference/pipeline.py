@@ -91,6 +91,7 @@ class Analyser:
         *,
         machine: Machine | None = None,
     ) -> None:
+        self._registry = registry
         self._limits = limits or Limits()
         self._threads = self._limits.threads or _cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="slice")
@@ -186,11 +187,19 @@ class Analyser:
         answers = self._answers(series, reading)
         for position, runtime in enumerate(along):
             answers.add(runtime, position)
+        self._follow(answers, runtimes)
+        self._conclude(study, answers, tell)
+
+    def _follow(self, answers: SeriesAnswers, runtimes: Sequence[Runtime]) -> None:
+        """Run the models that follow others, and note the witnesses that cannot be heard."""
         titles = {r.package.manifest.id: r.package.manifest.title for r in runtimes}
         for runtime in runtimes:
             if chain := runtime.package.manifest.chain:
                 answers.follow(runtime, chain, titles[chain.after])
-        self._conclude(study, answers, tell)
+        here = {name_of(runtime.package) for runtime in runtimes}
+        for package in self._registry.packages:
+            if package.manifest.chain and name_of(package) not in here:
+                answers.unheard(package.manifest.chain)
 
     def _runtimes(self, plan: Plan, series: SeriesFacts) -> list[Runtime]:
         """The models that read a series; one that follows another comes after it."""

@@ -100,16 +100,14 @@ def largest(outlines: Sequence[SliceOutline]) -> SliceOutline | None:
 
 def measure(outline: SliceOutline, place: Place, manifest: Manifest) -> tuple[Measurement, ...]:
     """The area of an outline in mm² where the spacing is known, and its share of the image."""
-    coding, key = manifest.structure.coding, manifest.structure.key
+    coding = manifest.structure.coding
     shared = (coding, "Pixels within the outline", outline.slice_number)
     share = Measurement(
-        f"{key}-share", "Share of the image", 100 * outline.area_fraction, "%", *shared
+        "image-share", "Share of the image", 100 * outline.area_fraction, "%", *shared
     )
     if outline.area_mm2 is None:
         return (share,)
     plane = " in the plane of the detector" if place.facts.at_detector else ""
     how = f"Pixels within the outline, times their spacing{plane}"
-    area = Measurement(
-        f"{key}-area", "Area", outline.area_mm2, "mm2", coding, how, outline.slice_number
-    )
+    area = Measurement("area", "Area", outline.area_mm2, "mm2", coding, how, outline.slice_number)
     return area, share

@@ -215,8 +215,9 @@ class ExplanationSpec:
     """How the package is explained, of which `layer`.
 
     "cam": class activation maps (Zhou et al. 2016). "cells": each cell of the feature map is
-    blanked in turn and the head alone is run. "outline": the outline and the probability map.
+    blanked in turn and the head alone is run. "occlusion": parts of the image are blanked in turn,
+    for a graph that gives no map. "outline": the outline and the probability map.
     """
 
-    method: Literal["cam", "cells", "outline"]
+    method: Literal["cam", "cells", "occlusion", "outline"]
     layer: str

@@ -30,3 +30,9 @@ def judge_witness(witness: ModelResult) -> GateResult:
         return GateResult(GATE, False, "second-witness-unsure", sentence)
     sentence = "A second model looked at the images and saw nothing either."
     return GateResult(GATE, True, "second-witness-agrees", sentence)
+
+
+def missing_witness() -> GateResult:
+    """Judge a negative whose second witness is installed and was not heard."""
+    sentence = "A second model that should have looked at these images could not be run on them."
+    return GateResult(GATE, False, "second-witness-missing", sentence)
