@@ -8,13 +8,16 @@ from pathlib import Path
 import onnxruntime
 
 CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+OPENVINO = "OpenVINOExecutionProvider"
 _INT8_INSTRUCTIONS = {
     "avx512_vnni": "AVX512-VNNI",
     "avx_vnni": "AVX-VNNI",
     "amx_int8": "AMX",
     "asimddp": "NEON dot product",
 }
-_KNOWN = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "OpenVINOExecutionProvider")
+_KNOWN = (CUDA, TENSORRT, OPENVINO)
 _IDENTITY = (  # an ONNX graph of one node, y = x
     b'\x08\x08\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
     b"Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from inference.machine import Machine
+from inference.machine import CUDA, TENSORRT, Machine
 from models.registry import ModelPackage
 
 Wish = Literal["auto", "fp32", "int8"]
@@ -14,7 +14,7 @@ WISHES: tuple[Wish, ...] = ("auto", "fp32", "int8")
 LITTLE_MEMORY_BYTES = 512 << 20
 """With less free than this, the graph that needs less memory is run if it may be."""
 
-_GPU = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
+_GPU = frozenset({CUDA, TENSORRT})
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ import onnxruntime
 
 from inference.boundary import contained
 from inference.errors import ModelFailed
-from inference.machine import CPU
+from inference.machine import CPU, CUDA, OPENVINO
 from models.contract import FloatArray
 from models.manifest import HEAD
 from models.registry import ModelPackage
 
 _OPTIONS: dict[str, dict[str, str]] = {
     # 19-bit products would take the answers out of their tolerance
-    "CUDAExecutionProvider": {"use_tf32": "0"},
-    "OpenVINOExecutionProvider": {"device_type": "CPU", "num_of_threads": "1"},
+    CUDA: {"use_tf32": "0"},
+    OPENVINO: {"device_type": "CPU", "num_of_threads": "1"},
 }
 
 
@@ -129,7 +129,9 @@ def _session(graph: bytes, provider: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # OpenVINO has passes of its own, and cannot read what ONNX Runtime's leave behind
+    level = "ORT_DISABLE_ALL" if provider == OPENVINO else "ORT_ENABLE_ALL"
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     options.log_severity_level = 4
     wanted = [(provider, _OPTIONS.get(provider, {})), *([CPU] if provider != CPU else [])]
     with contained(_not_loaded):

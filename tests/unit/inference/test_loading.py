@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
+from inference import loading
 from inference.errors import ModelFailed
 from inference.loading import load_runtime, providers_of
-from inference.machine import CPU, Machine
+from inference.machine import CPU, CUDA, OPENVINO, TENSORRT, Machine
 from inference.pipeline import check_package
-from models.registry import load_package
+from inference.runtime import Runtime, SliceOutputs
+from models.contract import FloatArray
+from models.registry import ModelPackage, load_package
 from tests.reference.toy import FOLDER, answer_as, toy_outline, toy_package, write_int8
 
 VNNI = Machine(int8_instructions=("AVX-VNNI",))
-GPU = Machine(providers=("CUDAExecutionProvider", CPU))
+GPU = Machine(providers=(CUDA, CPU))
 RIGHT, WRONG = 0.0, 1.0
 
 
@@ -95,26 +101,54 @@ def test_a_provider_that_fails_gives_way_to_the_processor() -> None:
     assert "fp32 on CUDA failed" in runtime.reason
 
 
+class Pretended(Runtime):
+    """Runs on the CPU whatever it is told, slower by `delay_s` or wrongly on OpenVINO."""
+
+    delay_s: ClassVar[dict[str, float]] = {CPU: 0.0, OPENVINO: 0.0}
+    wrong: ClassVar[bool] = False
+
+    def __init__(self, package: ModelPackage, precision: str, reason: str, provider: str) -> None:
+        super().__init__(package, precision, reason, CPU)
+        self.provider = provider
+
+    def run(self, image: FloatArray) -> SliceOutputs:
+        time.sleep(self.delay_s[getattr(self, "provider", CPU)])
+        return super().run(image)
+
+    def named_outputs(self, images: FloatArray) -> dict[str, FloatArray]:
+        outputs = super().named_outputs(images)
+        if self.wrong and getattr(self, "provider", CPU) == OPENVINO:
+            outputs["logits"] = outputs["logits"] + np.float32(len(images) - 1)  # in twos only
+        return outputs
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "openvino_s", "wrong", "chosen"),
+    [
+        (0.02, 0.0, False, OPENVINO),
+        (0.0, 0.02, False, CPU),
+        (0.02, 0.0, True, CPU),
+    ],
+)
+def test_another_engine_serves_only_if_it_is_right_and_quicker(
+    monkeypatch: pytest.MonkeyPatch, cpu_s: float, openvino_s: float, wrong: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(loading, "Runtime", Pretended)
+    monkeypatch.setattr(Pretended, "delay_s", {CPU: cpu_s, OPENVINO: openvino_s})
+    monkeypatch.setattr(Pretended, "wrong", wrong)
+    runtime = load_runtime(toy_package(), Machine(providers=(OPENVINO, CPU)))
+    assert runtime.provider == chosen
+    assert ("fp32 on OpenVINO failed" in runtime.reason) is wrong
+
+
 def test_a_segmentation_is_loaded_alike() -> None:
     assert load_runtime(toy_outline(), VNNI).precision == "fp32"
 
 
 def test_the_int8_graph_is_tried_on_processors_only() -> None:
-    everything = Machine(
-        providers=(
-            "OpenVINOExecutionProvider",
-            "TensorrtExecutionProvider",
-            "CUDAExecutionProvider",
-            CPU,
-        )
-    )
-    assert providers_of(everything, "int8") == ("OpenVINOExecutionProvider", CPU)
-    assert providers_of(everything, "fp32") == (
-        "CUDAExecutionProvider",
-        "TensorrtExecutionProvider",
-        "OpenVINOExecutionProvider",
-        CPU,
-    )
+    everything = Machine(providers=(OPENVINO, TENSORRT, CUDA, CPU))
+    assert providers_of(everything, "int8") == (OPENVINO, CPU)
+    assert providers_of(everything, "fp32") == (CUDA, TENSORRT, OPENVINO, CPU)
     assert providers_of(VNNI, "fp32") == (CPU,)
 
 
