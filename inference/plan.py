@@ -72,8 +72,9 @@ def plan_study(
     used = {assignment.series.series_uid for assignment in assignments}
     placed = [assignment.package for assignment in assignments]
     left_out = _NOT_SERVED if refused and not placed else _NO_MODEL
+    leading = [package for package in placed if not _after(package)]
     series_uses = tuple(
-        _series_use(series, used, any(p in placed for p in packages), refusals, left_out)
+        _series_use(series, used, any(p in leading for p in packages), refusals, left_out)
         for series, packages, refusals in judged
     )
     return Plan(tuple(assignments), series_uses, tuple(not_run))

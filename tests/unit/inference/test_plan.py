@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from inference.analysis import ModelUse
 from inference.plan import plan_study
-from models.contract import SeriesFacts
+from models.contract import Reason, SeriesFacts
+from models.manifest import Chain
 from models.registry import Registry
-from tests.reference.toy import toy_registry
+from tests.reference.toy import toy_outline, toy_package, toy_registry
 
 HEAD = SeriesFacts("1.1", modality="MR", series_number=3, body_part="HEAD", instances=20)
 
@@ -56,3 +59,56 @@ def test_a_study_without_series_runs_nothing_and_says_so() -> None:
 def test_without_a_model_each_series_says_so() -> None:
     (use,) = plan_study([HEAD], Registry(())).series
     assert [reason.kind for reason in use.reasons] == ["no-model"]
+
+
+def _both(**parts: Any) -> Registry:
+    """The toy and the one that follows it, which comes first in the registry."""
+    follower = toy_outline()
+    changed = replace(follower, manifest=replace(follower.manifest, **parts))
+    return Registry((changed, toy_package()))
+
+
+def test_a_model_that_follows_another_is_given_its_series_and_comes_after_it() -> None:
+    facts = [HEAD, replace(HEAD, series_uid="1.2", instances=30)]
+    plan = plan_study(facts, _both())
+    assert [each.package.manifest.id for each in plan.assignments] == ["toy-glow", "toy-outline"]
+    assert {each.series.series_uid for each in plan.assignments} == {"1.2"}
+    assert plan.models_not_run == ()
+
+
+def test_a_model_that_follows_reads_no_series_that_the_other_does_not() -> None:
+    """The follower alone may read the larger series; it has nothing to go on from there."""
+    rule = replace(toy_outline().manifest.applies_to, modalities=("MR", "CT"))
+    facts = [HEAD, replace(HEAD, series_uid="1.2", modality="CT", instances=30)]
+    plan = plan_study(facts, _both(applies_to=rule))
+    assert {each.series.series_uid for each in plan.assignments} == {"1.1"}
+    left_out = next(use for use in plan.series if not use.used)
+    assert [reason.kind for reason in left_out.reasons] == ["modality"]
+
+
+@pytest.mark.parametrize(
+    ("registry", "kinds"),
+    [
+        (Registry((toy_outline(),)), ["chain"]),
+        (_both(chain=Chain("toy-outline", ("glow-area",))), ["chain"]),
+        (_both(chain=Chain("somebody", ("glow",))), ["chain"]),
+        (
+            _both(applies_to=replace(toy_outline().manifest.applies_to, modalities=("CT",))),
+            ["modality"],
+        ),
+    ],
+)
+def test_a_model_with_nothing_to_follow_is_left_out_with_its_reason(
+    registry: Registry, kinds: list[str]
+) -> None:
+    plan = plan_study([HEAD], registry)
+    (use,) = plan.models_not_run
+    assert (use.model_id, [reason.kind for reason in use.reasons]) == ("toy-outline", kinds)
+    assert "toy-outline" not in {each.package.manifest.id for each in plan.assignments}
+
+
+def test_what_is_refused_is_left_out_and_the_series_say_so() -> None:
+    refused = ModelUse("toy-glow", "1.0.0", (Reason("not-served", "It is ill."),))
+    plan = plan_study([HEAD], Registry(()), (refused,))
+    assert plan.models_not_run == (refused,)
+    assert [reason.kind for reason in plan.series[0].reasons] == ["not-served"]

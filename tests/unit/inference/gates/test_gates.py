@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from inference.aggregation import claim_of
+from inference.analysis import Outcome, SliceOutline
 from inference.gates.applicability import judge_applicability, reasons_against
 from inference.gates.geometry import judge_geometry
 from inference.gates.out_of_distribution import judge_distribution
+from inference.gates.outline import judge_outline
 from inference.gates.quality import SliceQuality, judge_quality, measure_quality
+from inference.gates.second_witness import judge_witness, missing_witness
 from inference.gates.uncertainty import judge_uncertainty
 from models.contract import PixelArray, Prediction, Reason, SeriesFacts
+from tests.doubles import explained
 from tests.reference import dicom_factory as factory
 from tests.reference.toy import toy_package, toy_registry
 
@@ -113,3 +119,38 @@ def test_the_headers_are_asked_again_whether_the_model_applies() -> None:
     assert [reason.kind for reason in reasons] == ["modality"]
     assert not judge_applicability(reasons).passed
     assert judge_applicability(()).passed
+
+
+@pytest.mark.parametrize(("outlined", "kind"), [(0, "nothing-outlined"), (1, "outlined")])
+def test_something_must_be_outlined(outlined: int, kind: str) -> None:
+    gate = judge_outline(outlined)
+    assert (gate.kind, gate.passed) == (kind, outlined > 0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "saw", "kind"),
+    [
+        (Outcome.MEASURED, False, "second-witness-agrees"),
+        (Outcome.NO_FINDING, False, "second-witness-agrees"),
+        (Outcome.INDETERMINATE, False, "second-witness-unsure"),
+        (Outcome.MEASURED, True, "second-witness-disagrees"),
+        (Outcome.INDETERMINATE, True, "second-witness-disagrees"),
+    ],
+)
+def test_a_second_witness_is_heard(outcome: Outcome, saw: bool, kind: str) -> None:
+    """What it saw counts in any case; that it saw nothing, only where its own gates held."""
+    seen = SliceOutline(7, "1.2", 1, np.ones((2, 2), bool), (), 1.0, None, 0.9)
+    witness = replace(explained.result(), outcome=outcome, finding=None, structure="Ring")
+    gate = judge_witness(replace(witness, outlines=(seen,) if saw else ()))
+    assert (gate.kind, gate.passed) == (kind, kind == "second-witness-agrees")
+    assert ("image 7 (Ring)" in gate.sentence) is saw
+
+
+def test_a_finding_of_the_second_witness_stands_against_the_negative() -> None:
+    gate = judge_witness(explained.result())
+    assert gate.kind == "second-witness-disagrees"
+    assert "Glioma" in gate.sentence
+
+
+def test_a_witness_that_was_not_heard_is_missed() -> None:
+    assert not missing_witness().passed
