@@ -11,7 +11,10 @@ from functools import partial
 from cds_service.bootstrap import Site
 from cds_service.errors import sentence_of
 from cds_service.queue import refuse_unsafe, web_connection, workers
+from cds_service.queue.listing import live_hosts
+from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import ArchiveSettings, TenantSettings
+from cds_service.shadow import ShadowLedger
 from inference.pipeline import check_package
 from models.registry import ModelPackage
 
@@ -81,8 +84,15 @@ def trials(site: Site, *, here: bool = False) -> Iterator[Trial]:
             "models",
             f"model {package.manifest.id} {package.manifest.version}",
             partial(_model, package),
-            "install the package again: its files do not answer as when they were built",
+            "install the package again: its files do not answer as when they were built, and a "
+            "model that fails here is not served",
         )
+    yield Trial(
+        "models",
+        "models on the workers",
+        partial(_served, site),
+        "see `scanhook models list`; `scanhook models clear MODEL_ID` ends a fallback to fp32",
+    )
     for archive in settings.archives:
         yield Trial(
             "archive",
@@ -145,6 +155,17 @@ def _model(package: ModelPackage) -> str:
     if problems:
         raise NotWell("; ".join(problems))
     return f"reference cases answered as built ({', '.join(package.precisions)})"
+
+
+def _served(site: Site) -> str:
+    connection = web_connection(site.settings.redis_url)
+    heard = ServingBoard(connection).heard(live_hosts(connection, time.time()))
+    problems = [f"{one.name} is not served: {one.reason}" for one in not_served(heard)]
+    watched = [each for each in ShadowLedger(connection).watched() if each.name in site.model_names]
+    problems += [f"{w.name} {w.sentence}" for w in watched if w.fallen_since_s is not None]
+    if problems:
+        raise NotWell("; ".join(problems))
+    return f"nothing refused or fallen back ({sum(each.recent for each in watched)} shadow runs)"
 
 
 def _archive(site: Site, archive: ArchiveSettings) -> str:

@@ -90,7 +90,8 @@ def check(shelf: Shelf, model_id: str | None) -> None:
         problems = check_package(package)
         failed = failed or bool(problems)
         name = f"{package.manifest.id} {package.manifest.version}"
-        click.echo(f"{name}: {'; '.join(problems) if problems else 'ok'}")
+        said = f"failed its self-test: {'; '.join(problems)}" if problems else "ok"
+        click.echo(f"{name}: {said}")
     if failed:
         raise SystemExit(EXIT_BAD_ANSWER)
 

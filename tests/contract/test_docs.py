@@ -22,8 +22,10 @@ from cds_service import logs
 from cds_service.bootstrap import web
 from cds_service.cli import EXIT_BAD_ANSWER, EXIT_NOT_THERE, group, main
 from cds_service.hooks.discovery import SERVICES, prefetch_templates
+from cds_service.metrics import Shadow
 from cds_service.queue import Dispatcher, Priority, State
 from cds_service.settings import Settings, load
+from cds_service.shadow import ModelName, Watched
 from cds_service.web import web_metrics
 from inference import gates
 from inference.analysis import Outcome
@@ -339,7 +341,9 @@ def metric_labels() -> dict[str, list[str]]:
         transport=SimpleNamespace(waiting=lambda: dict.fromkeys(Priority, 0)),
         records=SimpleNamespace(open_records=lambda **_: [], listed=lambda *_: []),
     )
-    metrics = web_metrics(Settings(**BASE), web._gauges(cast(Dispatcher, parts)))
+    watched = Watched(ModelName("m", "1"), 1, 1, {"l": 1}, {"l": 1})
+    shadow = Shadow(lambda: [watched], {watched.name: frozenset("l")})
+    metrics = web_metrics(Settings(**BASE), web._gauges(cast(Dispatcher, parts)), shadow)
     metrics.hook_answered("", "", 200, 0.1)
     metrics.token_refused("")
     metrics.card_answered("", "")

@@ -14,7 +14,10 @@ from cds_service.bootstrap import Site
 from cds_service.doctor import Finding, examine, trials
 from cds_service.queue.folder import WorkFolder
 from cds_service.queue.listing import WORKERS
+from cds_service.serving import Served, ServingBoard
 from cds_service.settings import Settings
+from cds_service.shadow import ShadowLedger
+from inference.shadow import Disagreement
 
 pytestmark = pytest.mark.peer
 
@@ -54,3 +57,23 @@ def test_a_worker_of_another_machine_is_not_this_ones(url: str, host: str) -> No
     finding = examined(url, here=True)
     assert not finding.well
     assert "on this machine" in finding.said
+
+
+def test_a_model_that_fell_back_or_is_refused_is_not_well(url: str, tmp_path: Path) -> None:
+    site = Site(Settings(environment="development", redis_url=url))
+    name, connection = site.model_names[0], Redis.from_url(url)
+
+    def said() -> Finding:
+        return next(
+            examine(trial) for trial in trials(site) if trial.what == "models on the workers"
+        )
+
+    assert said().well
+    ledger = ShadowLedger(connection)
+    for run in range(20):
+        ledger.note(str(run), Disagreement(name.id, name.version, "x", differs=True), 0.05)
+    assert "20 of the last 20 shadow runs disagreed" in said().said
+    ledger.clear(name.id)
+    heard(url, f"{socket.gethostname()}-0123abcd-0")
+    ServingBoard(connection).tell(socket.gethostname(), [Served(name, "", "It answers wrongly.")])
+    assert f"{name} is not served: It answers wrongly." in said().said
