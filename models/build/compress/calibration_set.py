@@ -80,7 +80,7 @@ def motion_blurred(image: Images, rng: np.random.Generator) -> Images:
     margin[axis] = (length // 2, length // 2)
     padded = np.pad(image.astype(np.float32), margin, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, length, axis=axis)
-    return np.rint(windows.mean(axis=-1)).astype(np.uint8)
+    return np.asarray(np.rint(windows.mean(axis=-1)), np.uint8)
 
 
 def noisy(image: Images, rng: np.random.Generator) -> Images:
@@ -88,7 +88,7 @@ def noisy(image: Images, rng: np.random.Generator) -> Images:
     sigma = rng.uniform(8, 20)
     real = image + rng.standard_normal(image.shape, np.float32) * sigma
     imaginary = rng.standard_normal(image.shape, np.float32) * sigma
-    return np.clip(np.rint(np.hypot(real, imaginary)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(np.hypot(real, imaginary)), 0, 255), np.uint8)
 
 
 DIFFICULTIES: Mapping[str, Change] = {

@@ -137,10 +137,10 @@ class Bench:
     def _outline_quality(self, answers: Shares) -> tuple[None, dict[str, float], float]:
         known = self._samples.masked
         found, true = np.asarray(answers[known], np.bool_), self._masks[known]
-        there, touched = true.any(axis=(1, 2)), (found & true).any(axis=(1, 2))
+        there, touched = _filled(true), _filled(found & true)
         shares = {"structure": float(touched[there].mean())}
         if (~there).any():
-            shares["none"] = float(1 - found[~there].any(axis=(1, 2)).mean())
+            shares["none"] = float(1 - _filled(found[~there]).mean())
         return None, shares, float(dice_of(found[there], true[there]).mean())
 
     def _ece(self, outputs: Outputs) -> float:
@@ -208,6 +208,11 @@ def dice_of(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> Shar
     common = (first & second).sum(axis=(1, 2))
     total = first.sum(axis=(1, 2)) + second.sum(axis=(1, 2))
     return np.where(total > 0, 2 * common / np.maximum(total, 1), 1.0)
+
+
+def _filled(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether there is anything in each mask (N, h, w)."""
+    return np.asarray(masks.any(axis=(1, 2)), np.bool_)
 
 
 def _in_batches(

@@ -30,7 +30,7 @@ def quantise(graph: Graph, ranges: Ranges, fp32_convolutions: int, path: Path) -
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
         table = Path(folder) / "ranges.json"
-        save_tensors_data(_as_table(ranges), table)
+        save_tensors_data(_as_table(_completed(graph, ranges)), table)
         quantize_static(
             onnx.shape_inference.infer_shapes(graph.model),
             path,
@@ -105,6 +105,18 @@ def _first(graph: Graph, convolutions: int) -> set[str]:
         if seen <= convolutions:
             names.add(node.name)
     return names
+
+
+def _completed(graph: Graph, ranges: Ranges) -> dict[str, tuple[float, float]]:
+    """The ranges, with one for what goes into each activation: the quantiser asks for it.
+
+    It merges the activation into the convolution and does not use it.
+    """
+    whole = dict(ranges)
+    for node in graph.of_type(*ACTIVATIONS):
+        if node.output[0] in whole:
+            whole.setdefault(node.input[0], whole[node.output[0]])
+    return whole
 
 
 def _as_table(ranges: Ranges) -> TensorsData:

@@ -52,7 +52,8 @@ class GraphModule(nn.Module):  # type: ignore[misc]  # torch is untyped here
             name: torch.from_numpy(np.array(value)) for name, value in graph.constants.items()
         }
         self._check()
-        self.weights, self._places = nn.ParameterDict(), {}
+        self.weights = nn.ParameterDict()
+        self._places: dict[str, str] = {}
         for node in self._nodes:
             for name in node.input[1:] if node.op_type in _WEIGHTED else ():
                 self._enter(name)
@@ -65,7 +66,7 @@ class GraphModule(nn.Module):  # type: ignore[misc]  # torch is untyped here
         """The outputs asked for."""
         values = {self._entry: self._quantised(self._entry, image)}
         for node in self._nodes:
-            inputs = [self._value(name, values) for name in node.input if name]
+            inputs = [self._value(name, values, image.device) for name in node.input if name]
             name = node.output[0]
             values[name] = self._quantised(name, _OPERATORS[node.op_type](node, inputs))
         return {name: values[name] for name in self._outputs}
@@ -98,13 +99,13 @@ class GraphModule(nn.Module):  # type: ignore[misc]  # torch is untyped here
             value = torch.from_numpy(np.array(self._constants[name], np.float32))
             self.weights[self._places[name]] = nn.Parameter(value)
 
-    def _value(self, name: str, values: dict[str, Tensor]) -> Tensor:
+    def _value(self, name: str, values: dict[str, Tensor], device: torch.device) -> Tensor:
         if name in values:
             return values[name]
         if name in self._places:
             weight = self.weights[self._places[name]]
             return _fake_int8(weight) if name in self._int8_weights else weight
-        return self._fixed[name]
+        return self._fixed[name].to(device)
 
     def _quantised(self, name: str, value: Tensor) -> Tensor:
         return self.steps[_key(name)](value) if _key(name) in self.steps else value
@@ -120,24 +121,30 @@ class GraphModule(nn.Module):  # type: ignore[misc]  # torch is untyped here
 class _FakeQuantiser(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Round to 256 levels going forward; let the gradient through (Esser et al., ICLR 2020).
 
-    The step is trained; which level is zero is not.
+    The step is trained, in its logarithm so that one learning rate fits wide and narrow ranges;
+    which level is zero is not.
     """
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
         step = (max(high, 0.0) - min(low, 0.0)) / _LEVELS
-        self.step = nn.Parameter(torch.tensor([step]))
+        self.log_step = nn.Parameter(torch.tensor([math.log(step)]))
         self.register_buffer("zero", torch.tensor([float(round(-min(low, 0.0) / step))]))
 
     def forward(self, value: Tensor) -> Tensor:
         # the one kernel that learns the step: public only as a slower module around it
         return torch._fake_quantize_learnable_per_tensor_affine(
-            value, self.step, self.zero, 0, _LEVELS, 1 / math.sqrt(value.numel() * _LEVELS)
+            value,
+            self.log_step.exp(),
+            self.zero,
+            0,
+            _LEVELS,
+            1 / math.sqrt(value.numel() * _LEVELS),
         )
 
     def range(self) -> tuple[float, float]:
         """The values of the lowest and the highest level."""
-        step, zero = abs(float(self.step)), float(self.zero)
+        step, zero = math.exp(self.log_step.item()), self.zero.item()
         return -zero * step, (_LEVELS - zero) * step
 
 

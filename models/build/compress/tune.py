@@ -19,6 +19,7 @@ Progress = Callable[[str], None]
 _BATCH = 8  # a graph with fake quantisation keeps every activation twice
 _CLEAN = 0.6  # the share of images that are shown as they are
 _WARM_UP = 0.05
+_STEPS_LEARN = 10.0  # times the rate of the weights: there is one step for many weights
 _HEADS = ("logits", "feature_map", "mask_logits")
 
 
@@ -44,10 +45,7 @@ def tune(
     student.to(device).train()
     teacher.to(device).eval()
     steps = how.epochs * math.ceil(len(train) / _BATCH)
-    optimiser = torch.optim.Adam(student.parameters(), how.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, how.learning_rate, total_steps=steps + 1, pct_start=_WARM_UP
-    )
+    optimiser, schedule = _optimiser(student, how.learning_rate, steps)
     for epoch in range(how.epochs):
         losses = []
         for images in _batches(train, how.seed, epoch):
@@ -64,6 +62,21 @@ def tune(
         progress(f"tuning, epoch {epoch + 1} of {how.epochs}: loss {np.mean(losses):.4f}")
     student.cpu().eval()
     teacher.cpu()
+
+
+def _optimiser(
+    student: GraphModule, rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    groups = [
+        {"params": list(student.weights.parameters()), "lr": rate},
+        {"params": list(student.steps.parameters()), "lr": rate * _STEPS_LEARN},
+    ]
+    optimiser = torch.optim.Adam([group for group in groups if group["params"]])
+    rates = [group["lr"] for group in optimiser.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, rates, total_steps=steps + 1, pct_start=_WARM_UP
+    )
+    return optimiser, schedule
 
 
 def imitated(outputs: list[str]) -> list[str]:
