@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.build import ood
 from models.build.calibrate import Floats, Operating, choose_operating, softmax
 from models.build.evaluate.curves import auroc
 from models.build.evaluate.figures import Report, rounded
+from models.build.export import open_session, run
 from models.build.networks import Network
 from models.build.packs import Images, Samples, as_input
 from models.build.recipe import Recipe
@@ -148,3 +152,24 @@ def _why(recipe: Recipe, tried: int) -> str:
         )
     percentile = f"{recipe.calibrate.ood_percentile:g}th percentile of the validation scores"
     return f"The limit is the {percentile}; the score is the one of {tried} that {how}."
+
+
+def distance(network: Network, graph: Path, images: Images) -> float:
+    """The largest difference of the answers of network and graph, on real images (N, R, C).
+
+    Relative to the largest answer where that is above 1.
+    """
+    given = as_input(images)
+    with torch.inference_mode():
+        heads = copy.deepcopy(network).cpu().eval()(torch.from_numpy(given))
+    outputs = run(open_session(graph), given)
+    if heads.logits is not None:
+        expected, answered = heads.logits.numpy(), outputs["logits"]
+    else:
+        size = outputs["mask_logits"].shape[2:]
+        masks = functional.interpolate(
+            heads.mask_logits, size=size, mode="bilinear", align_corners=False
+        )
+        expected, answered = masks.numpy(), outputs["mask_logits"]
+    largest = max(1.0, float(np.abs(expected).max()))
+    return float(np.abs(expected - answered).max()) / largest

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from PIL import Image
 
 from models.build import phantom, plots, template
 from models.build.card import card_files
-from models.build.errors import PackageError
+from models.build.errors import PackageError, at
 from models.build.evaluate.figures import Report
 from models.build.export import open_session, run
 from models.build.values import values
@@ -116,7 +117,19 @@ def as_json(report: Report) -> str:
     try:
         return json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
-        raise PackageError("report.json: a figure is not a number.") from error
+        problem = f"the figure {_not_a_number(report)} is not a number."
+        raise PackageError(at("report.json", None, problem)) from error
+
+
+def _not_a_number(value: object, where: str = "") -> str:
+    """The path of the first such figure."""
+    if isinstance(value, dict):
+        found = (_not_a_number(item, f"{where}.{name}") for name, item in value.items())
+        return next((path for path in found if path), "").lstrip(".")
+    if isinstance(value, list | tuple):
+        found = (_not_a_number(item, f"{where}[{index}]") for index, item in enumerate(value))
+        return next((path for path in found if path), "")
+    return where if isinstance(value, float) and not math.isfinite(value) else ""
 
 
 def _write_references(folder: Path, manifest: Manifest) -> None:

@@ -9,27 +9,36 @@ digest has not changed is not repeated.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from models.build import template
-from models.build.choosing import choose_score
+from models.build.choosing import choose_score, distance
 from models.build.compress.choose import compress
-from models.build.evaluate.figures import Report
+from models.build.contact_sheet import write_contact_sheets
+from models.build.duplicates import Pair, Parted, part
+from models.build.errors import GateError, NetworkError
 from models.build.export import export, open_session
+from models.build.gates import graph_gate, must_hold
+from models.build.measure.backbones import compare
+from models.build.measure.eager import save_network
 from models.build.measuring import Material, measure
-from models.build.networks import Network
+from models.build.networks import OUTLINERS, Network
 from models.build.package import Parts, write_package
 from models.build.packs import Samples, load
 from models.build.recipe import Recipe, quick, read_recipe, teacher_recipe
+from models.build.speed import report_speed
 from models.build.steps import STEPS, Ledger, Progress, Step, digest_of, read, save, sha256
 from models.build.training import train
 from models.build.witness import Witness, ask, find_witness
 from models.manifest import FP32, HEAD, INT8
 
 REPORT = "report.json"
+_EAGER, _BACKBONES = "network.pt", "backbones.json"
+_COMPARED = 16
 
 
 @dataclass(frozen=True)
@@ -108,10 +117,16 @@ class _Build:
         }[step]
 
     @cached_property
-    def samples(self) -> dict[str, Samples]:
-        """The images of every split, in memory."""
+    def parted(self) -> Parted:
+        """The images of every split, in memory, and the near-copies among them."""
         self.progress("reading the images")
-        return load(self.order.data, self.recipe.data, self.frame.spec)
+        splits = load(self.order.data, self.recipe.data, self.frame.spec)
+        return part(splits, self.recipe.data)
+
+    @property
+    def samples(self) -> dict[str, Samples]:
+        """The splits to build from."""
+        return self.parted.splits
 
     @cached_property
     def network(self) -> Network:
@@ -151,25 +166,40 @@ class _Build:
 
     @property
     def _extra(self) -> tuple[str, ...]:
-        """Products that the report includes where they are there."""
-        paths = (self.order.work / "backbones.json", self.order.work / "latency.json")
-        return tuple(sha256(path) for path in paths if path.is_file())
+        """The comparison of networks, which the report includes where it was made."""
+        path = self.order.work / _BACKBONES
+        return (sha256(path),) if path.is_file() else ()
 
     def _data(self) -> tuple[str, ...]:
         counts = {name: len(samples) for name, samples in self.samples.items()}
         self.progress(", ".join(f"{name} {count}" for name, count in counts.items()))
-        save(self.order.work / "data.json", {"images": counts, "packs": dict(self._packs)})
-        return ("data.json",)
+        table = {
+            "images": counts,
+            "packs": dict(self._packs),
+            "near_copies": _by_splits(self.parted.pairs),
+            "left_out": self.parted.left_out,
+        }
+        save(self.order.work / "data.json", table)
+        sheets = write_contact_sheets(self.samples, self.recipe, self.order.work)
+        return ("data.json", *(path.name for path in sheets))
 
     def _train(self) -> tuple[str, ...]:
-        _ = self.network
-        return ()
+        name, task = self.recipe.network.name, self.recipe.task
+        if (name in OUTLINERS) is not (task == "segmentation"):
+            raise NetworkError(f"The network {name!r} is not made for a {task}.")
+        save_network(self.network, self.order.work / _EAGER)
+        return (_EAGER,)
 
     def _export(self) -> tuple[str, ...]:
         chosen = choose_score(self.network, self.samples, self.frame.spec, self.recipe)
         self.progress(f"out-of-distribution score: {chosen.score.method}")
         path = self.order.work / FP32
-        written = export(self.network, chosen.score, self.frame.spec.rows, path)
+        try:
+            written = export(self.network, chosen.score, self.frame.spec.rows, path)
+        except ValueError as error:
+            raise GateError(f"{FP32}: {error}.") from error
+        gate = graph_gate(distance(self.network, path, self.samples["val"].images[:_COMPARED]))
+        must_hold([gate])
         measured = {
             "layer": self.network.layer,
             "explains": self.network.explains,
@@ -182,6 +212,7 @@ class _Build:
             "score": chosen.score.method,
             "score_comparison": chosen.compared,
             "files": [one.name for one in written],
+            "graph_gate": dataclasses.asdict(gate),
         }
         save(self.order.work / "export.json", table)
         return ("export.json", *table["files"])
@@ -201,11 +232,8 @@ class _Build:
         return ("compress.json", INT8)
 
     def _backbones(self) -> tuple[str, ...]:
-        from models.build.measure.backbones import compare
-
-        rows = compare(self.samples, self.recipe, self.order.work, self.progress)
-        save(self.order.work / "backbones.json", {"rows": rows})
-        return ("backbones.json",)
+        compare(self.samples, self.recipe, self.order.work, self.progress)
+        return (_BACKBONES,)
 
     def _evaluate(self) -> tuple[str, ...]:
         work, exported = self.order.work, read(self.order.work / "export.json")
@@ -222,7 +250,18 @@ class _Build:
             self.order.smoke,
         )
         report = measure(material, self.progress)
-        report |= self._speed(report) | self._compared()
+        self.progress("timing the engines")
+        report |= report_speed(
+            work / _EAGER,
+            work / FP32,
+            work / INT8,
+            report["precision"]["preferred"],
+            self.frame.spec.rows,
+            smoke=self.order.smoke,
+        )
+        report |= {"data": read(work / "data.json"), "graph_gate": exported["graph_gate"]}
+        if (work / _BACKBONES).is_file():
+            report["backbones"] = read(work / _BACKBONES)
         save(work / REPORT, report)
         return (REPORT,)
 
@@ -235,20 +274,18 @@ class _Build:
         self.progress(f"asking the second witness, {package.manifest.id}")
         return ask(package, self.order.data, self.recipe.data)
 
-    def _speed(self, report: Report) -> Report:
-        return {"latency": None}
-
-    def _compared(self) -> Report:
-        path = self.order.work / "backbones.json"
-        return {"backbones": read(path)["rows"]} if path.is_file() else {}
-
     def _package(self) -> tuple[str, ...]:
         work = self.order.work
         report, exported = read(work / REPORT), read(work / "export.json")
         graphs = {name: work / name for name in (*exported["files"], INT8)}
-        if not report["precision"]["int8"]:
-            del graphs[INT8]
+        if not report["precision"]["int8"]["gates_held"]:
+            del graphs[INT8]  # it may not be served, so it is of no use to anybody
         parts = Parts(graphs, self.order.recipe, self.order.template, report)
         manifest = write_package(self.order.out, parts)
         self.progress(f"{manifest.id} {manifest.version} is in {self.order.out.name}")
         return ()
+
+
+def _by_splits(pairs: tuple[Pair, ...]) -> dict[str, int]:
+    """How many near-copies two splits share, by both names."""
+    return dict(Counter(" and ".join(pair.splits) for pair in pairs))

@@ -26,7 +26,7 @@ def values(report: Report, files: dict[str, str]) -> dict[str, str]:
     blocks = {
         "files": _files(files),
         "outputs": "\n".join(f'{name} = "{name}"' for name in measured["outputs"]),
-        "precision": _precision(report),
+        "precision": _precision(report, has_int8="int8.onnx" in files),
     }
     return facts(report) | plain | blocks
 
@@ -61,15 +61,15 @@ def _files(files: dict[str, str]) -> str:
     return "\n".join(f'"{name}" = "{digest}"' for name, digest in files.items())
 
 
-def _precision(report: Report) -> str:
-    """The lines of the table [precision], with [precision.int8] where there is an int8 graph."""
+def _precision(report: Report, *, has_int8: bool) -> str:
+    """The lines of the table [precision], with [precision.int8] where the package has that graph."""
     chosen = report["precision"]
     lines = [
         f"preferred = {json.dumps(chosen['preferred'])}",
         f"reason = {json.dumps(chosen['reason'], ensure_ascii=False)}",
         f"disagreement_limit = {DISAGREEMENT_LIMIT}",
     ]
-    if chosen["int8"]:
+    if has_int8:
         lines += ["", "[precision.int8]"]
         lines += [f"{name} = {_written(value)}" for name, value in chosen["int8"].items()]
     return "\n".join(lines)

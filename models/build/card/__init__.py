@@ -95,7 +95,7 @@ def _outlining(manifest: Manifest, report: Report) -> str:
     return paragraphs(
         "## What is outlined",
         f"Pixels of a calibrated probability of at least {manifest.structure.threshold:g}; of "
-        f"their connected regions the {outline.parts} largest that cover at least "
+        f"their connected regions at most {outline.parts}, the largest, that cover at least "
         f"{100 * outline.min_area_fraction:g} % of the frame. {report['operating_point']} {unlike}",
     )
 

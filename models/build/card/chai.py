@@ -188,6 +188,8 @@ def _of_classes(kind: str, test: Report, away: Report | None) -> Iterator[tuple[
 
 
 def _estimate(figure: Report, scale: int = 100) -> Report:
+    if figure["value"] is None:
+        return {"kind": "text", "value": "unknown"}
     bounds = {name: round(scale * figure[key], 4) for name, key in _BOUNDS.items()}
     return {"kind": "estimate_ci", **bounds, "level": 95, **({"unit": "%"} if scale == 100 else {})}
 

@@ -70,15 +70,20 @@ def outlines(report: Report) -> str:
         "## Figures on the test split",
         _about(report),
         f"Dice {spread(test['dice'])}, 5th percentile {spread(test['dice_5th_percentile'])}; "
-        f"missed (nothing outlined touches the structure) {interval(test['missed'])}; outlined "
-        f"though there is nothing {interval(test['false_outlines'])} of "
-        f"{test['without_structure']} images without the structure. Expected calibration error of "
-        f"the pixels {number(test['ece'])}.",
+        f"missed (nothing outlined touches the structure) {interval(test['missed'])}; "
+        f"{_false(test)}. Expected calibration error of the pixels {number(test['ece'])}.",
         table(("images", "number", "Dice", "missed"), rows),
         _area(test),
         _picture("dice.png", "Dice of each test image"),
         _picture("reliability.png", "Stated probability of a pixel and how often it was right"),
     )
+
+
+def _false(test: Report) -> str:
+    if not test["without_structure"]:
+        return "there are no images without the structure, so false outlines are unknown"
+    share, count = interval(test["false_outlines"]), test["without_structure"]
+    return f"something outlined on {share} of {count} images without the structure"
 
 
 def _area(test: Report) -> str:

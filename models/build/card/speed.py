@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.build.card.text import number, paragraphs, percent, table
 from models.build.evaluate.figures import Report
+from models.build.measure.answers import markdown
 from models.manifest import Manifest
 
 
@@ -14,7 +15,7 @@ def precision(manifest: Manifest, report: Report) -> str:
         "## Precision and compression",
         f"Served: **{chosen.preferred}**. {chosen.reason}",
         _steps(report.get("compression")),
-        _gates(report.get("gates")),
+        _gates(report),
     )
 
 
@@ -42,11 +43,18 @@ def _steps(compression: Report | None) -> str:
     return paragraphs("Each step that was tried:", table(header, rows))
 
 
-def _gates(gates: list[Report] | None) -> str:
+def _gates(report: Report) -> str:
+    gates = [
+        *([report["graph_gate"]] if report.get("graph_gate") else []),
+        *report.get("gates", []),
+        *report.get("speed_gates", []),
+    ]
     if not gates:
         return ""
     rows = [(g["name"], "held" if g["held"] else "**missed**", g["sentence"]) for g in gates]
-    return paragraphs("Gates, on the test split:", table(("gate", "", "measured"), rows))
+    return paragraphs(
+        "Gates, on the test split and on this machine:", table(("gate", "", "measured"), rows)
+    )
 
 
 def latency(report: Report) -> str:
@@ -72,16 +80,8 @@ def latency(report: Report) -> str:
 
 def backbones(report: Report) -> str:
     """The networks that were trained side by side."""
-    rows = report.get("backbones")
-    if not rows:
+    table = report.get("backbones")
+    if not table:
         return ""
-    header = list(rows[0])
-    body = [[_plain(row.get(name)) for name in header] for row in rows]
-    names = [name.replace("_", " ") for name in header]
-    return paragraphs(
-        "## Networks compared", "Trained alike, measured on the same split:", table(names, body)
-    )
-
-
-def _plain(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    page = markdown(table).splitlines()
+    return "\n".join(f"#{line}" if line.startswith("#") else line for line in page).strip()

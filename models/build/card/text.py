@@ -16,7 +16,7 @@ def percent(value: float | None) -> str:
 
 def interval(figure: Report | None) -> str:
     """A share with its 95 % interval: "91.7 % (89.5 to 93.7)"."""
-    if figure is None:
+    if figure is None or figure["value"] is None:
         return NOTHING
     return f"{percent(figure['value'])} ({100 * figure['low']:.1f} to {100 * figure['high']:.1f})"
 
@@ -28,7 +28,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def spread(figure: Report | None, digits: int = 3) -> str:
     """A number with its interval: "0.846 (0.821 to 0.868)"."""
-    if figure is None:
+    if figure is None or figure["value"] is None:
         return NOTHING
     low, high = number(figure["low"], digits), number(figure["high"], digits)
     return f"{number(figure['value'], digits)} ({low} to {high})"

@@ -45,9 +45,14 @@ class Bootstrap:
         ]
 
     def __call__(self, statistic: Statistic) -> Report:
-        """`value` of all rows, `low` and `high` of the resamples in which it is defined."""
-        drawn = np.array([statistic(rows) for rows in self._draws])
+        """`value` of all rows, `low` and `high` of the resamples in which it is defined.
+
+        All three are None where it is not defined for all rows.
+        """
         value = statistic(self.everything)
+        if math.isnan(value):
+            return {"value": None, "low": None, "high": None}
+        drawn = np.array([statistic(rows) for rows in self._draws])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # no resample may define it
             low, high = np.nanpercentile(drawn, (2.5, 97.5)) if drawn.size else (value, value)
