@@ -43,7 +43,8 @@ class DataRecipe:
     outline's mirror image. `group` is the column of what is not independent (a patient, a cluster
     of copies); where `number` names a column that counts slices patient after patient, every
     `slices_of_a_patient` of them are drawn together instead. `external` is a split that is neither
-    trained on nor reported as the test: images from elsewhere.
+    trained on nor reported as the test: images from elsewhere. Near-copies of one picture in
+    `train` and `test` stop the build beyond `tolerated_copies`, unless `copies` leaves them out.
     """
 
     pack: str
@@ -59,6 +60,7 @@ class DataRecipe:
     number: str | None = None
     slices_of_a_patient: int = 1
     empties: Empties | None = None
+    copies: Literal["refuse", "leave out"] = "refuse"
     tolerated_copies: int = 0
     tolerated_because: str = ""
 
