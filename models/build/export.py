@@ -93,7 +93,7 @@ def export(network: Network, ood: nn.Module | None, size: int, path: Path) -> tu
         _write(_ServedOutliner(network, ood), example, "image", path)
         return (path,)
     if not isinstance(network, Classifier):
-        raise TypeError(f"{network.name} is neither a classifier nor an outliner")
+        raise TypeError(f"{type(network).__name__} is neither a classifier nor an outliner")
     served = _ServedClassifier(network, ood)
     served.network.decoder = None
     _write(served, example, "image", path)

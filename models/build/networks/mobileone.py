@@ -114,13 +114,13 @@ class BranchedConv(nn.Module):  # type: ignore[misc]  # torch is untyped here
             border = (kernel - convolution.kernel_size[0]) // 2
             merged.append(_folded(functional.pad(convolution.weight, [border] * 4), norm))
         if self.skip is not None:
-            merged.append(_folded(self._identity(), self.skip))
+            merged.append(_folded(self._identity(self.skip.weight), self.skip))
         return merged
 
-    def _identity(self) -> Tensor:
+    def _identity(self, like: Tensor) -> Tensor:
         """The convolution that changes nothing."""
         _, outputs, kernel, _, groups = self.shape
-        weight = self.skip.weight.new_zeros(outputs, outputs // groups, kernel, kernel)
+        weight = like.new_zeros(outputs, outputs // groups, kernel, kernel)
         channels = torch.arange(outputs)
         weight[channels, channels % (outputs // groups), kernel // 2, kernel // 2] = 1
         return weight

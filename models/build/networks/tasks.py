@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.build.networks.base import Encoder, Heads, Network, pool
+from models.build.networks.base import Encoder, Explains, Heads, Network, pool
 from models.build.networks.decoder import Decoder
 
 _AUXILIARY = (64, 48, 32, 16)  # the decoder's widths from coarse to fine; the finest are dropped
@@ -19,7 +19,7 @@ class Classifier(Network):
     learnt from the lesion and not from what surrounds it; the export leaves it out.
     """
 
-    explains = "cam"
+    explains: Explains = "cam"
 
     def __init__(
         self, name: str, encoder: Encoder, labels: int, dropout: float, masks: int = 0
@@ -47,7 +47,7 @@ class Classifier(Network):
 class NormedClassifier(Classifier):
     """A classifier that normalises what it pooled, so that its logits are not linear in the map."""
 
-    explains = "cells"
+    explains: Explains = "cells"
 
     def __init__(
         self, name: str, encoder: Encoder, labels: int, dropout: float, masks: int = 0
@@ -64,7 +64,7 @@ class NormedClassifier(Classifier):
 class Outliner(Network):
     """Encoder and decoder: one mask for each structure; `pooled` is of the deepest map."""
 
-    explains = "outline"
+    explains: Explains = "outline"
 
     def __init__(
         self,

@@ -1,0 +1,173 @@
+"""What a comparison of networks says: does work predict time, and what does a compiler not see?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+Report = dict[str, Any]
+
+KINDS = {
+    "efficientformerv2-s0": "attention",
+    "state-space": "state space",
+    "unet-state-space": "state space",
+}
+"""What a network computes with besides convolutions; all others are convolutions only."""
+FP32 = ("ONNX Runtime fp32", "OpenVINO fp32")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate. `quality` is accuracy or mean Dice on `test`, `on_val` the same on `val`.
+
+    `cost` is `Cost.as_dict()` of the fp32 graph, `latency` `Latency.as_dict()` of an interleaved
+    run of all engines on its files.
+    """
+
+    network: str
+    weights: str
+    taught_by: str | None
+    on_val: float
+    quality: float
+    ece: float
+    quality_int8: float
+    ece_int8: float
+    cost: Mapping[str, int]
+    bytes_int8: int
+    latency: Report
+
+    def as_dict(self) -> Report:
+        """For JSON, floats with four digits."""
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+
+    def engine(self, name: str) -> Report | None:
+        """The row of an engine, None where it was not there or failed."""
+        return next((one for one in self.latency["engines"] if one["engine"] == name), None)
+
+
+def answers(rows: Sequence[Row], one_run: Mapping[str, Mapping[str, float]]) -> Report:
+    """Both questions, from one row of each network.
+
+    `one_run` has, by engine, the time of each network in ms from a single interleaved run.
+    """
+    networks = {row.network: row for row in rows}
+    return {
+        "networks": len(networks),
+        "rank_correlation_with_time": {
+            engine: {
+                "macs": _rank_correlation(networks, times, "macs"),
+                "bytes_moved": _rank_correlation(networks, times, "bytes_moved"),
+            }
+            for engine, times in one_run.items()
+        },
+        "gigaflops": {name: _speeds(row) for name, row in networks.items()},
+        "compiler_gap": {engine: _gap(networks, engine) for engine in FP32},
+    }
+
+
+def _rank_correlation(
+    networks: Mapping[str, Row], times: Mapping[str, float], what: str
+) -> float | None:
+    """Spearman's, None of fewer than three networks."""
+    names = [name for name in times if name in networks]
+    if len(names) < 3:
+        return None
+    costs = [networks[name].cost[what] for name in names]
+    return round(spearman(costs, [times[name] for name in names]), 3)
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+    """The rank correlation of two lists; equal values share a rank. nan where one never varies."""
+    with np.errstate(invalid="ignore"):
+        return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]
+
+
+def _speeds(row: Row) -> dict[str, float]:
+    """Billions of multiplications and additions in a second of the processor, by fp32 engine."""
+    found = {}
+    for name in FP32:
+        engine = row.engine(name)
+        if engine is not None:
+            found[name] = round(2 * row.cost["macs"] / engine["cpu_ms"] / 1e6, 2)
+    return found
+
+
+def _gap(networks: Mapping[str, Row], engine: str) -> float | None:
+    """How many times as fast per operation the convolutional networks are as the state space."""
+    speeds: dict[str, list[float]] = {}
+    for name, row in networks.items():
+        if engine in (found := _speeds(row)):
+            speeds.setdefault(KINDS.get(name, "convolution"), []).append(found[engine])
+    if "convolution" not in speeds or "state space" not in speeds:
+        return None
+    fast, slow = (statistics.median(speeds[kind]) for kind in ("convolution", "state space"))
+    return round(fast / slow, 2)
+
+
+def markdown(table: Report) -> str:
+    """The whole comparison as a page."""
+    lines = ["# Networks compared", "", table["budget"], ""]
+    lines += [*_table(table["rows"], table["quality"]), "", "## What it says", ""]
+    return "\n".join([*lines, *(f"- {line}" for line in sentences(table["answers"])), ""])
+
+
+def sentences(found: Report) -> Iterator[str]:
+    """The answers in words."""
+    for engine, ranks in found["rank_correlation_with_time"].items():
+        if ranks["macs"] is not None:
+            yield (
+                f"Over {found['networks']} networks, the rank correlation with the time in "
+                f"{engine} is {ranks['macs']:.2f} for multiplications and "
+                f"{ranks['bytes_moved']:.2f} for bytes moved."
+            )
+    for engine, gap in found["compiler_gap"].items():
+        if gap is not None:
+            yield (
+                f"{engine} does {gap:.1f} times as many operations a second in the convolutional "
+                "networks (median) as in the state-space one."
+            )
+
+
+def _table(rows: Sequence[Report], quality: str) -> Iterator[str]:
+    engines = sorted({one["engine"] for row in rows for one in row["latency"]["engines"]})
+    header = [
+        *("network", "weights", "taught by", quality, "ECE", f"{quality} int8", "MMAC"),
+        *("MB moved", "MB", "MB int8", *(f"{name}, ms (p50 / p90)" for name in engines)),
+        "peak MB",
+    ]
+    yield _line(header)
+    yield _line(["---"] * len(header))
+    yield from (_line(_cells(row, engines)) for row in rows)
+
+
+def _cells(row: Report, engines: Sequence[str]) -> list[str]:
+    times = {one["engine"]: one for one in row["latency"]["engines"]}
+    shown = [
+        f"{times[name]['p50_ms']:.1f} / {times[name]['p90_ms']:.1f}" if name in times else "—"
+        for name in engines
+    ]
+    peak = times.get(FP32[0], {}).get("peak_megabytes")
+    cost = row["cost"]
+    return [
+        *(row["network"], row["weights"], row["taught_by"] or ""),
+        *(f"{row['quality']:.3f}", f"{row['ece']:.3f}", f"{row['quality_int8']:.3f}"),
+        *(f"{cost['macs'] / 1e6:.0f}", f"{cost['bytes_moved'] / 1e6:.0f}"),
+        *(f"{cost['file_bytes'] / 1e6:.1f}", f"{row['bytes_int8'] / 1e6:.1f}", *shown),
+        "—" if peak is None else f"{peak:.0f}",
+    ]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,100 @@
+"""The comparison's two questions are answered from its rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+pytest.importorskip("numpy")
+
+from models.build.measure.answers import Row, answers, markdown, sentences, spearman
+
+
+def row(network: str, million_macs: int, cpu_ms: float) -> Row:
+    engine = {
+        "engine": "ONNX Runtime fp32",
+        "p50_ms": cpu_ms,
+        "p90_ms": 2 * cpu_ms,
+        "cpu_ms": cpu_ms,
+        "peak_megabytes": 80.0,
+    }
+    macs = million_macs * 1_000_000
+    cost = {"macs": macs, "bytes_moved": 1_000_000_000 - macs, "file_bytes": 10_000_000}
+    return Row(
+        network=network,
+        weights="random",
+        taught_by=None,
+        on_val=0.5,
+        quality=0.912345,
+        ece=0.01,
+        quality_int8=0.9,
+        ece_int8=0.02,
+        cost=cost,
+        bytes_int8=3_000_000,
+        latency={"engines": [engine]},
+    )
+
+
+ROWS = [
+    row("mobileone-s0", 100, 1.0),
+    row("efficientnet-lite0", 200, 1.0),
+    row("state-space", 300, 6.0),
+]
+ONE_RUN = {
+    "ONNX Runtime fp32": {"mobileone-s0": 1.0, "efficientnet-lite0": 2.0, "state-space": 3.0}
+}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([1, 2, 3], [10, 20, 30], 1.0),
+        ([1, 2, 3], [30, 20, 10], -1.0),
+        ([1, 2, 3, 4], [1, 3, 2, 4], 0.8),
+        ([1, 1, 2], [1, 1, 5], 1.0),
+    ],
+)
+def test_rank_correlation(one: list[float], other: list[float], expected: float) -> None:
+    assert spearman(one, other) == pytest.approx(expected)
+
+
+def test_rank_correlation_of_what_never_varies_is_nothing() -> None:
+    assert math.isnan(spearman([1, 1, 1], [1, 2, 3]))
+
+
+def test_work_and_bytes_are_ranked_against_time() -> None:
+    found = answers(ROWS, ONE_RUN)["rank_correlation_with_time"]
+    assert found == {"ONNX Runtime fp32": {"macs": 1.0, "bytes_moved": -1.0}}
+
+
+def test_two_networks_are_too_few_to_rank() -> None:
+    found = answers(ROWS[:2], {"ONNX Runtime fp32": {"mobileone-s0": 1.0}})
+    assert found["rank_correlation_with_time"]["ONNX Runtime fp32"]["macs"] is None
+
+
+def test_the_compiler_gap_is_operations_a_second_against_the_convolutional_networks() -> None:
+    """Per ms: 200 and 400 operations, median 300, against 600 in 6 ms."""
+    found = answers(ROWS, ONE_RUN)
+    assert found["compiler_gap"] == {"ONNX Runtime fp32": 3.0, "OpenVINO fp32": None}
+
+
+def test_without_a_state_space_network_there_is_no_gap() -> None:
+    assert answers(ROWS[:2], {})["compiler_gap"]["ONNX Runtime fp32"] is None
+
+
+def test_the_page_has_a_line_for_each_row_and_the_answers_in_words() -> None:
+    found = answers(ROWS, ONE_RUN)
+    rows = [one.as_dict() for one in ROWS]
+    page = markdown({"budget": "None.", "quality": "accuracy", "rows": rows, "answers": found})
+    figures = "0.912 | 0.010 | 0.900 | 300 | 700 | 10.0 | 3.0 | 6.0 / 12.0 | 80 |"
+    assert f"| state-space | random |  | {figures}" in page
+    for sentence in sentences(found):
+        assert f"- {sentence}" in page
+    assert "does 3.0 times as many operations a second" in page
+
+
+def test_a_row_survives_json() -> None:
+    one = ROWS[0]
+    assert Row(**dataclasses.asdict(one)) == one
