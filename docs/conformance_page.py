@@ -40,7 +40,8 @@ The calls are about `--patient`; their prefetch is `--prefetch FILE` (an object 
 each key), else what `--fhir URL` answers to the templates, else an empty chart that is made up.
 Cards can only be examined where the service answers with some. About 100 requests are made, one
 after another; no redirect is followed, and nobody's card is answered: feedback is sent on cards
-that do not exist. With `--origin` a browser client of that origin is played.
+that do not exist. With `--origin` a browser client of that origin is played; with `--call HOOK=ID`
+a service is called that discovery does not list.
 """
 
 OURS = """## Our service, requirement by requirement

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 from cryptography.hazmat.primitives.asymmetric import ec
+from rich.table import Table
 from rich.text import Text
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
@@ -37,7 +38,7 @@ from cds_service.strict_json import load_json
 ISSUER = "https://conformance.invalid"
 """Who signs unless told otherwise: a name that can be nobody's (RFC 6761, 6.4)."""
 
-_STYLES = {"kept": "green", "SHALL": "bold red", "SHOULD": "yellow", "not examined": "dim"}
+_STYLES = {"SHALL": "bold red", "SHOULD": "yellow"}
 _IDS = sorted({check.id for check in CHECKS})
 
 
@@ -54,6 +55,7 @@ class _Plan:
     fhir_token_file: Path | None
     origin: str
     service: tuple[str, ...]
+    call: tuple[str, ...]
     only: tuple[str, ...]
     issuer: str
     jku: str
@@ -81,6 +83,7 @@ _READ = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--fhir-token-file", type=_READ, help="Access token for the FHIR server.")
 @click.option("--origin", default="", help="Browser origin that the service allows.")
 @click.option("--service", multiple=True, help="Only the service of this id; repeatable.")
+@click.option("--call", multiple=True, metavar="HOOK=ID", help="A service that is not listed, too.")
 @click.option("--only", multiple=True, metavar="ID", help="Only this requirement; repeatable.")
 @click.option("--issuer", default=ISSUER, show_default=True, help="Who signs the tokens.")
 @click.option("--jku", default="", help="Address of our key set that the tokens name.")
@@ -155,6 +158,7 @@ def _examination(plan: _Plan, key: SigningKey) -> Iterator[Examination]:
             canary_url=canary.url if canary else "",
             canary=canary.asked if canary else [],
             only=plan.service,
+            unlisted=tuple(_unlisted(text) for text in plan.call),
         )
 
 
@@ -168,6 +172,14 @@ def _base(url: str) -> str:
     if not usable or parts.query or parts.fragment or parts.username is not None:
         raise click.UsageError("an address is http://... or https://..., without user or query")
     return url.rstrip("/").removesuffix("/cds-services").rstrip("/")
+
+
+def _unlisted(text: str) -> dict[str, str]:
+    """A service as discovery would list it."""
+    hook, _, id_ = text.partition("=")
+    if not hook or not id_ or "/" in text:
+        raise click.UsageError("--call takes HOOK=ID, as in patient-view=greeter")
+    return {"hook": hook, "id": id_}
 
 
 def _reach(exam: Examination) -> None:
@@ -197,21 +209,36 @@ def _tell(plan: _Plan, exam: Examination, findings: Sequence[Finding]) -> None:
     if plan.as_json:
         click.echo(json.dumps(as_json(exam, findings), indent=2))
         return
-    shown = [f for f in findings if f.verdict is not Verdict.KEPT or not plan.quiet]
-    table = folding_table("id", "level", "found", "what has to hold", title=exam.base_url)
-    for finding in shown:
-        check = finding.check
-        word = str(finding.verdict)
-        style = _STYLES[check.level if finding.verdict is Verdict.BROKEN else word]
-        said = "".join(f"\n- {printable(sentence)}" for sentence in finding.sentences)
-        holds = Text(check.sentence).append(said, style=style)
-        table.add_row(check.id, check.level, Text(word, style=style), holds)
-    counted = counts(findings)
-    where = console()
-    if shown:
-        where.print(table)
+    counted, where = counts(findings), console()
+    where.print(_table(exam, findings, quiet=plan.quiet))
+    for reason, ids in _left(findings).items():
+        said = Text(f"not examined, because {printable(reason)}: {', '.join(ids)}", style="dim")
+        where.print(said)
     where.print(
         f"{counted['kept']} kept, {counted['SHALL']} SHALL and {counted['SHOULD']} SHOULD broken,"
         f" {counted['not examined']} not examined, with {exam.requests} requests",
         highlight=False,
     )
+
+
+def _table(exam: Examination, findings: Sequence[Finding], *, quiet: bool) -> Table:
+    """What was looked at; `quiet` leaves out what is kept."""
+    table = folding_table("id", "level", "found", "what has to hold", title=exam.base_url)
+    for finding in findings:
+        check, broken = finding.check, finding.verdict is Verdict.BROKEN
+        if broken or (finding.verdict is Verdict.KEPT and not quiet):
+            style = _STYLES[check.level] if broken else "green"
+            said = "".join(f"\n- {printable(sentence)}" for sentence in finding.sentences)
+            holds = Text(check.sentence).append(said, style=style)
+            table.add_row(check.id, check.level, Text(finding.verdict, style=style), holds)
+    return table
+
+
+def _left(findings: Sequence[Finding]) -> dict[str, list[str]]:
+    """Requirements that were not examined, by the reason."""
+    left: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.verdict is Verdict.NOT_EXAMINED:
+            ids = left.setdefault(finding.sentences[0], [])
+            ids += [finding.check.id] if finding.check.id not in ids else []
+    return left

@@ -48,7 +48,11 @@ class Subject:
 
 @dataclass
 class Examination:
-    """One service under examination. `canary` lists what was asked of our own listener, if any."""
+    """One service under examination. `canary` lists what was asked of our own listener, if any.
+
+    `only` are the ids that are looked at, if not all; `unlisted` are services that are called
+    though discovery does not list them.
+    """
 
     base_url: str
     sender: Sender
@@ -57,6 +61,7 @@ class Examination:
     canary_url: str = ""
     canary: list[str] = field(default_factory=list)
     only: tuple[str, ...] = ()
+    unlisted: tuple[Service, ...] = ()
     requests: int = 0
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -124,7 +129,13 @@ class Examination:
 
     @property
     def described(self) -> list[Service]:
-        """What discovery lists, whatever it is worth."""
+        """What discovery lists, whatever it is worth. Raises NotApplicable for an empty list."""
+        found = self._listed()
+        if not found:
+            raise NotApplicable("discovery lists no service")
+        return found
+
+    def _listed(self) -> list[Service]:
         listed = self.discovery.members.get("services")
         found = [s for s in listed if isinstance(s, dict)] if isinstance(listed, list) else []
         return [s for s in found if not self.only or s.get("id") in self.only]
@@ -132,9 +143,10 @@ class Examination:
     @property
     def services(self) -> list[Service]:
         """The services that can be called. Raises NotApplicable when there is none."""
-        found = [s for s in self.described if _text(s.get("id")) and _text(s.get("hook"))]
+        listed = [*self._listed(), *self.unlisted]
+        found = [s for s in listed if _text(s.get("id")) and _text(s.get("hook"))]
         if not found:
-            raise NotApplicable("discovery lists no service that could be called")
+            raise NotApplicable("no service is known that could be called (--call HOOK=ID)")
         return found
 
     def path(self, service: Service) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree  # nosec: written, never parsed
 
-from cds_service.conformance.examination import Examination
+from cds_service.conformance.examination import Examination, NotApplicable
 from cds_service.conformance.findings import Finding, Verdict
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,7 +36,7 @@ def as_json(exam: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
     counted = counts(findings)
     return {
         "service": exam.base_url,
-        "services": [str(service.get("id")) for service in exam.described],
+        "services": _services(exam),
         "requests": exam.requests,
         "kept": counted["kept"],
         "broken": {level: counted[level] for level in ("SHALL", "SHOULD")},
@@ -55,6 +55,13 @@ def as_json(exam: Examination, findings: Sequence[Finding]) -> dict[str, Any]:
             for finding in findings
         ],
     }
+
+
+def _services(exam: Examination) -> list[str]:
+    try:
+        return [str(service["id"]) for service in exam.services]
+    except NotApplicable:
+        return []
 
 
 def as_junit(exam: Examination, findings: Sequence[Finding], *, strict: bool = False) -> bytes:

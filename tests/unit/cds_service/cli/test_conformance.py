@@ -154,6 +154,7 @@ def test_nobody_there_is_exit_3() -> None:
         ["https://example.org?x=1"],
         ["http://[::1"],
         ["https://example.org", "--only", "Z99"],
+        ["https://example.org", "--call", "patient-view"],
         [],
     ],
 )
@@ -176,6 +177,21 @@ def test_what_a_service_says_moves_no_cursor(planted: PlantedService, key: Path)
     result = run(planted, "--key", key, "--only", "A06", "--only", "a.4", "--quiet")
     assert "\x1b" not in result.stdout
     assert "[bold]" in result.stdout
+
+
+def test_a_service_that_is_not_listed_can_be_called(planted: PlantedService, key: Path) -> None:
+    planted.faults |= {"services-is-an-object"}
+    only = ("--key", key, "--only", "A60", "--json")
+    assert json.loads(run(planted, *only).stdout)["kept"] == 0
+    report = json.loads(run(planted, *only, "--call", "patient-view=greeter").stdout)
+    assert (report["services"], report["kept"]) == (["greeter"], 1)
+
+
+def test_what_was_not_examined_stands_below_with_its_reason(
+    planted: PlantedService, key: Path
+) -> None:
+    result = run(planted, "--key", key, "--only", "A49", "--only", "A90", "--quiet")
+    assert "not examined, because give it --fhir: A49" in result.stdout
 
 
 def test_tokens_are_not_printed_and_are_good_for_minutes() -> None:
