@@ -104,14 +104,16 @@ def compare(
     work: Path,
     progress: Progress,
     names: Sequence[str] = (),
+    threads: int | None = None,
 ) -> Report:
     """Train and measure every candidate, then the small ones again, taught by the best.
 
     The best is the most accurate on `val` (for outlines, in Dice); what the rows say is of `test`.
-    `names` limits the networks. Writes backbones.json and backbones.md to `work` and gives the
-    former: `rows` (answers.Row), `answers`, `budget` and `quality`, the name of that figure.
+    `names` limits the networks, `threads` the cores that train. Writes backbones.json and
+    backbones.md to `work` and gives the former: `rows` (answers.Row), `answers`, `budget` and
+    `quality`, the name of that figure.
     """
-    course = _Course(samples, recipe, work / "backbones", progress)
+    course = _Course(samples, recipe, work / "backbones", progress, threads)
     plain = {one: course.row(one) for one in candidates(recipe, names)}
     best = max(plain, key=lambda one: plain[one].on_val)
     taught = [
@@ -142,9 +144,15 @@ class _Course:
     """What all candidates share, and the way of each through it."""
 
     def __init__(
-        self, samples: Mapping[str, Samples], recipe: Recipe, folder: Path, progress: Progress
+        self,
+        samples: Mapping[str, Samples],
+        recipe: Recipe,
+        folder: Path,
+        progress: Progress,
+        threads: int | None,
     ) -> None:
         self.samples, self.recipe, self.folder, self.progress = samples, recipe, folder, progress
+        self.threads = threads
         self.size = samples["test"].images.shape[1]
 
     def row(self, one: Candidate, best: Candidate | None = None) -> Row:
@@ -190,7 +198,8 @@ class _Course:
         def told(line: str) -> None:
             self.progress(f"{one.folder}: {line}")
 
-        return train(self.samples, recipe, self.folder / one.folder, told, teacher)
+        folder = self.folder / one.folder
+        return train(self.samples, recipe, folder, told, teacher, threads=self.threads)
 
     def _measured(self, one: Candidate, network: Network, folder: Path) -> Row:
         fp32, int8 = folder / _FP32, folder / _INT8

@@ -23,7 +23,6 @@ from models.build.measure.latency import Engine, Latency, Timing  # noqa: E402 o
 from models.build.packs import Samples, load  # noqa: E402 only with torch
 from models.build.recipe import Recipe, read_recipe  # noqa: E402 only with torch
 from models.build.template import read_frame  # noqa: E402 only with torch
-from models.build.training import loop  # noqa: E402 only with torch
 from tests.unit.models.build.own_model import write_model  # noqa: E402 only with torch
 
 NAMES = ("efficientnet-lite0", "state-space")
@@ -33,9 +32,7 @@ NAMES = ("efficientnet-lite0", "state-space")
 def one_thread() -> Iterator[None]:
     """Small work is quicker without waiting for a second core that others use."""
     threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "use_all_cores", lambda: torch.set_num_threads(1))
-        yield
+    yield
     torch.set_num_threads(threads)
 
 
@@ -61,9 +58,9 @@ def compared(folder: Path, task: str, names: Sequence[str]) -> tuple[dict[str, A
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backbones, "side_by_side", stopwatch)
-        table = compare(samples, recipe, folder / "work", lines.append, names)
+        table = compare(samples, recipe, folder / "work", lines.append, names, 1)
         again: list[str] = []
-        assert compare(samples, recipe, folder / "work", again.append, names) == table
+        assert compare(samples, recipe, folder / "work", again.append, names, 1) == table
     assert not any("training" in line for line in again)
     return table, lines
 
