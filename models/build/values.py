@@ -62,7 +62,7 @@ def _files(files: dict[str, str]) -> str:
 
 
 def _precision(report: Report, *, has_int8: bool) -> str:
-    """The lines of the table [precision], with [precision.int8] where the package has that graph."""
+    """The lines of [precision], with [precision.int8] where the package has that graph."""
     chosen = report["precision"]
     lines = [
         f"preferred = {json.dumps(chosen['preferred'])}",

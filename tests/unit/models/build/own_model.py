@@ -1,4 +1,4 @@
-"""A model of somebody's own: a folder of drawn images, a recipe and a template, nobody's patient."""
+"""A model of somebody's own: drawn images (nobody's patient), a recipe and a template."""
 
 from __future__ import annotations
 
