@@ -7,6 +7,7 @@ asked once and kept: the order of the checks does not matter, and the service is
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from cds_service.conformance.templates import filled, invented
 DISCOVERY = "/cds-services"
 JSON_TYPE = "application/json"
 MOST_REQUESTS = 300
+MOST_S = 300.0
 
 Body = dict[str, Any]
 Service = Mapping[str, Any]
@@ -62,6 +64,7 @@ class Examination:
     canary: list[str] = field(default_factory=list)
     only: tuple[str, ...] = ()
     unlisted: tuple[Service, ...] = ()
+    monotonic: Callable[[], float] = time.monotonic
     requests: int = 0
     _kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -75,6 +78,9 @@ class Examination:
         """
         if self.requests >= MOST_REQUESTS:
             raise EnoughAsked(f"The service was asked {MOST_REQUESTS} times; that is enough.")
+        began_s = self._kept.setdefault("began", self.monotonic())
+        if self.monotonic() - began_s > MOST_S:
+            raise EnoughAsked(f"The examination took {MOST_S:.0f} s; that is enough.")
         self.requests += 1
         return self.sender.send(call)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -112,6 +113,15 @@ def test_an_examination_ends_when_enough_was_asked() -> None:
     exam.requests = 10_000
     assert Verdict.BROKEN not in {f.verdict for f in found(exam)}
     assert exam.requests == 10_000
+
+
+def test_an_examination_of_a_service_that_hangs_ends() -> None:
+    exam = examination()
+    seconds = itertools.count(0, 100)
+    exam.monotonic = lambda: float(next(seconds))
+    left = [f for f in found(exam) if "300 s" in "".join(f.sentences)]
+    assert exam.requests < 5
+    assert len(left) > 50
 
 
 def test_a_service_that_does_not_let_us_in_is_not_judged_by_its_refusals() -> None:
