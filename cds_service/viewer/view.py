@@ -79,10 +79,11 @@ class StripView:
 
 @dataclass(frozen=True)
 class PictureView:
-    """The picture of one result, with what must be known to read it."""
+    """The picture of one result, with what must be known; `inside` is the label in a sentence."""
 
     value: PagePicture
     label: str
+    inside: str
     position: str
     alternative: str
     method: str
@@ -246,6 +247,7 @@ def _picture(result: PageResult, picture: PagePicture) -> PictureView:
     return PictureView(
         value=picture,
         label=label,
+        inside=wording.in_sentence(label or "the structure"),
         position=position,
         alternative=f"{position}, grey image that the model's answer rests on",
         method=wording.method(picture),

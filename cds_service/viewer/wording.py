@@ -179,8 +179,8 @@ def measured_on(slice_number: int, slices: int) -> str:
 
 
 _CARD_FILES = {
-    "card.json": "The card and its 31 source attributes (JSON)",
-    "card.xml": "The card as a CHAI applied model card (XML)",
+    "card.json": "31 source attributes (JSON)",
+    "card.xml": "CHAI applied card (XML)",
     "report.json": "Everything that was measured when the model was built (JSON)",
 }
 

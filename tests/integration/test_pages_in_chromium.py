@@ -257,6 +257,7 @@ OUTCOMES = {
     "indeterminate": explained.indeterminate,
     "no-finding": explained.no_finding,
     "not-analysed": explained.not_analysed,
+    "measured": explained.measured,
 }
 
 
@@ -276,7 +277,12 @@ def test_nothing_is_wider_than_the_window(site: Site, tabs: Any, outcome: str, w
 
 
 def test_one_result_prints_on_one_sheet(site: Site, tabs: Any) -> None:
-    for outcome in (explained.finding, explained.indeterminate, explained.no_finding):
+    for outcome in (
+        explained.finding,
+        explained.indeterminate,
+        explained.no_finding,
+        explained.measured,
+    ):
         page = tabs().open(site.url(outcome()))
         for paper in ("A4", "Letter"):
             pdf = page.pdf(format=paper, prefer_css_page_size=True)
