@@ -123,9 +123,20 @@ def _write(served: nn.Module, example: Tensor, name: str, path: Path) -> None:
     simple, same = onnxsim.simplify(onnx.load(path))
     if not same:
         raise ValueError("the simplified graph differs from the exported one")
+    _keep_constants_together(simple.graph)
     onnx.checker.check_model(simple)
     onnx.save(simple, path)
     _compare(served, path, example)
+
+
+def _keep_constants_together(graph: onnx.GraphProto) -> None:
+    """Make initialisers of constant nodes: a quantiser takes the latter for activations."""
+    constants = [node for node in graph.node if node.op_type == "Constant"]
+    for node in (node for node in constants if node.attribute[0].name == "value"):
+        constant = graph.initializer.add()
+        constant.CopyFrom(node.attribute[0].t)
+        constant.name = node.output[0]
+        graph.node.remove(node)
 
 
 def _add_class_weights(path: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_file_stands_alone_and_holds_plain_operators_only(graph: Exported) -
     model = onnx.load(path, load_external_data=False)
     assert [opset.domain for opset in model.opset_import] == [""]
     assert model.opset_import[0].version == 17
-    assert not {node.op_type for node in model.graph.node} & {"Loop", "Scan", "If"}
+    assert not {node.op_type for node in model.graph.node} & {"Loop", "Scan", "If", "Constant"}
     locations = {onnx.TensorProto.EXTERNAL}
     assert not any(tensor.data_location in locations for tensor in model.graph.initializer)
 
