@@ -17,7 +17,7 @@ KINDS = {
     "unet-state-space": "state space",
 }
 """What a network computes with besides convolutions; all others are convolutions only."""
-FP32 = ("ONNX Runtime fp32", "OpenVINO fp32")
+ENGINES = ("ONNX Runtime fp32", "ONNX Runtime int8", "OpenVINO fp32")
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def answers(rows: Sequence[Row], one_run: Mapping[str, Mapping[str, float]]) -> 
             }
             for engine, times in one_run.items()
         },
-        "gigaflops": {name: _speeds(row) for name, row in networks.items()},
-        "compiler_gap": {engine: _gap(networks, engine) for engine in FP32},
+        "billion_operations_a_second": {name: _speeds(row) for name, row in networks.items()},
+        "compiler_gap": {engine: _gap(networks, engine) for engine in ENGINES},
     }
 
 
@@ -95,9 +95,9 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 def _speeds(row: Row) -> dict[str, float]:
-    """Billions of multiplications and additions in a second of the processor, by fp32 engine."""
+    """Billions of multiplications and additions in a second of the processor, by engine."""
     found = {}
-    for name in FP32:
+    for name in ENGINES:
         engine = row.engine(name)
         if engine is not None:
             found[name] = round(2 * row.cost["macs"] / engine["cpu_ms"] / 1e6, 2)
@@ -158,7 +158,7 @@ def _cells(row: Report, engines: Sequence[str]) -> list[str]:
         f"{times[name]['p50_ms']:.1f} / {times[name]['p90_ms']:.1f}" if name in times else "—"
         for name in engines
     ]
-    peak = times.get(FP32[0], {}).get("peak_megabytes")
+    peak = times.get(ENGINES[0], {}).get("peak_megabytes")
     cost = row["cost"]
     return [
         *(row["network"], row["weights"], row["taught_by"] or ""),

@@ -105,7 +105,7 @@ def test_the_answers_are_from_one_run_of_all_graphs(
 ) -> None:
     found = classes[1]["answers"]
     assert found["networks"] == 2
-    assert set(found["gigaflops"]) == set(NAMES)
+    assert set(found["billion_operations_a_second"]) == set(NAMES)
     assert found["compiler_gap"]["ONNX Runtime fp32"] > 0
 
 
