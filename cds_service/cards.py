@@ -15,27 +15,23 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from cds_service.paragraphs import provenance, results_of, size_of, why
 from cds_service.queue.state import State, StudyRecord
 from cds_service.settings import HookSettings
 from cds_service.summary import (
-    LabelSummary,
     MeasurementSummary,
-    ReasonSummary,
     ResultSummary,
     StudySummary,
 )
 from cds_service.wording import (
     UNREVIEWED,
     counted,
-    gfm,
-    moment,
     plain,
-    ranges,
     study_name,
     summary,
 )
 from fhir_mapping.study import StudyRef
-from fhir_mapping.wording import in_sentence, listed, probability_band, quantity
+from fhir_mapping.wording import in_sentence, listed, probability_band
 from inference.analysis import Outcome
 
 Card = dict[str, Any]
@@ -151,7 +147,7 @@ def _final(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | Non
         return None
     name = study_name(study.ref)
     text = f"AI found none of the findings it looks for on {plain(name)}; not reviewed by a person"
-    lines = [UNREVIEWED, *_results(found), _provenance(found)]
+    lines = [UNREVIEWED, *results_of(found), provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
 
@@ -163,10 +159,10 @@ def _finding(
         return None
     label, name = plain(result.finding.display, 48), plain(study_name(study.ref))
     band = probability_band(result.finding.probability)
-    sizes = [_size(outline.measurements[0]) for outline in found.outlines_of(result)]
+    sizes = [size_of(outline.measurements[0]) for outline in found.outlines_of(result)]
     size = f", {sizes[0]}" if sizes else ""
     text = f"AI suggests possible {label} ({band}{size}) on {name}; not reviewed by a person"
-    lines = [UNREVIEWED, *_results(found), _provenance(found)]
+    lines = [UNREVIEWED, *results_of(found), provenance(found)]
     if outdated:
         lines.insert(1, f"**Outdated:** {_WHY_OUTDATED[study.record.state]}")
     return _result_card(study, found, site, site.hook.finding_indicator, text, lines)
@@ -176,12 +172,12 @@ def _measured(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | 
     if not site.hook.show_measured:
         return None
     results = [result for result in found.results if result.outcome is Outcome.MEASURED]
-    sizes = [_size(each) for result in results for each in result.measurements[:1]]
+    sizes = [size_of(each) for result in results for each in result.measurements[:1]]
     what = listed((plain(in_sentence(result.structure), 40) for result in results), "and")
     size = f" ({', '.join(sizes)})" if sizes else ""
     outlined = f"AI outlined {what}{size}" if any(r.outlined for r in results) else _NOTHING
     text = f"{outlined} on {plain(study_name(study.ref))}; not reviewed by a person"
-    lines = [UNREVIEWED, *_results(found), _provenance(found)]
+    lines = [UNREVIEWED, *results_of(found), provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
 
@@ -206,7 +202,7 @@ def _abstained(study: KnownStudy, found: StudySummary, site: CardSite) -> Card |
         lines = ["**There is no AI answer on any finding.** This says nothing about the images."]
     else:
         lines = ["**There is no AI result.** This says nothing about the images."]
-    lines += [*_results(found), _why(found.not_analysed), _provenance(found)]
+    lines += [*results_of(found), why(found.not_analysed), provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
 
@@ -308,93 +304,6 @@ def _links(record: StudyRecord, found: StudySummary, site: CardSite) -> dict[str
         url = site.links.model_card_url(model_id, version)
         links.append({"label": f"About the model: {title}", "url": url, "type": "absolute"})
     return {"links": links} if links else {}
-
-
-def _results(found: StudySummary) -> list[str]:
-    return [paragraph for result in found.results for paragraph in _result(result)]
-
-
-def _result(result: ResultSummary) -> list[str]:
-    """What one model said of one series, and what it did not look at."""
-    if result.task == "segmentation":
-        return _outline(result)
-    sought = [label for label in result.probabilities if not label.negative]
-    names = ", ".join(gfm(label.display, 60) for label in sought)
-    facts = [f"Model: {gfm(result.model_title)}, version {gfm(result.model_version, 40)}"]
-    if result.outcome not in (Outcome.FINDING, Outcome.NO_FINDING):
-        facts += [f"No answer on: {names}"] if names else []
-        said = ["The model gives no answer on these images.", _could_be(result)]
-        return [*said, _why(result.reasons), _bullets(facts)]
-    if result.slices_used:
-        used = f"{ranges(result.slices_used)} of {result.slices}"
-        facts.append(f"Decided on images {used}, counted in anatomical order")
-    facts += [f"Looked for: {names}. Nothing else in the images was assessed."] if names else []
-    return [_said(result), _table(sought), _bullets(facts)]
-
-
-def _could_be(result: ResultSummary) -> str:
-    """What a model that abstained cannot tell apart, with the band of each probability."""
-    found = [label for label in result.possible if not label.negative]
-    if not found:
-        return ""
-    words = [f"{gfm(la.display, 60)} ({probability_band(la.probability)})" for la in found[:8]]
-    if len(found) < len(result.possible):
-        words.append("none of the findings that it looks for")
-    return f"It cannot decide. It could be: {listed(words)}."
-
-
-def _outline(result: ResultSummary) -> list[str]:
-    """What was outlined and how large it is; nothing of disease."""
-    what = gfm(in_sentence(result.structure), 60)
-    facts = [f"Model: {gfm(result.model_title)}, version {gfm(result.model_version, 40)}"]
-    if result.outcome is not Outcome.MEASURED:
-        return [f"The model gives no outline of {what}.", _why(result.reasons), _bullets(facts)]
-    if not result.outlined:
-        nothing = f"The model outlined nothing that it takes for {what}. That rules nothing out."
-        return [nothing, _bullets(facts)]
-    sizes = [f"{gfm(m.display, 60)}: **{gfm(_value(m))}**" for m in result.measurements[:8]]
-    numbers = sorted({m.slice_number for m in result.measurements})
-    if numbers and result.slices > 1:
-        facts.append(f"Measured on image {ranges(numbers)} of {result.slices}")
-    facts.append("The outline says nothing of disease. Nothing else in the images was assessed.")
-    return [f"The model outlined what it takes for {what}.", _bullets([*sizes, *facts])]
-
-
-def _size(measured: MeasurementSummary) -> str:
-    return plain(f"{in_sentence(measured.display)} {_value(measured)}", 60)
-
-
-def _value(measured: MeasurementSummary) -> str:
-    return quantity(measured.value, measured.unit)
-
-
-def _said(result: ResultSummary) -> str:
-    if result.finding is None:
-        return "The model found none of the findings it looks for."
-    band = probability_band(result.finding.probability)
-    return f"The model suggests possible **{gfm(result.finding.display, 80)}** ({band})."
-
-
-def _table(labels: Sequence[LabelSummary]) -> str:
-    rows = [f"| {gfm(la.display, 60)} | {probability_band(la.probability)} |" for la in labels[:20]]
-    return "\n".join(["| Looked for | Probability |", "|---|---|", *rows]) if rows else ""
-
-
-def _why(reasons: Sequence[ReasonSummary]) -> str:
-    return _bullets([gfm(reason.sentence) for reason in reasons[:8]])
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _provenance(found: StudySummary) -> str:
-    """When it was analysed, and how much of the study (decisions age with their data)."""
-    if not found.analysed_ms:
-        return ""
-    images = f"{found.images} images in " if found.images else ""
-    series = f", {images}{found.series_used} of {found.series} series" if found.series else ""
-    return f"Analysed {moment(found.analysed_ms)}{series}."
 
 
 def _reason_kinds(found: StudySummary) -> list[str]:
