@@ -34,10 +34,10 @@ def write_contact_sheets(
 
 
 def captions(samples: Samples, recipe: Recipe) -> tuple[str, ...]:
-    """What stands under each image: its label and its file's stem."""
+    """What stands under each image: its file's stem and its label."""
     names = (*recipe.data.labels, "without")  # a label of -1 is the last
     return tuple(
-        f"{names[label]} {Path(file).stem}"
+        f"{Path(file).stem} {names[label]}"
         for label, file in zip(samples.labels, samples.files, strict=True)
     )
 

@@ -105,8 +105,9 @@ def _placed(teacher: Teacher | None, device: torch.device) -> Teacher | None:
 
 
 def _identity(samples: Samples, recipe: Recipe) -> str:
-    """A digest of what decides the weights; how they are later compressed is not part of it."""
-    parts = (recipe.task, recipe.seed, recipe.data, recipe.network, recipe.train, samples.files)
+    """A digest of what decides the weights, and of nothing else: a recipe grows other keys."""
+    data = (recipe.data.labels, recipe.data.keys, recipe.data.negative, samples.files)
+    parts = (recipe.task, recipe.seed, data, recipe.network, recipe.train)
     digest = hashlib.sha256(repr(parts).encode())
     digest.update(samples.labels.data)
     digest.update(np.ascontiguousarray(samples.images).data)

@@ -52,8 +52,8 @@ def test_outlines_are_drawn_on_the_images_that_have_one() -> None:
     assert not drawn_on[:112, 112:224].any()
 
 
-def test_a_caption_has_the_label_and_the_file() -> None:
-    assert captions(samples(2), RECIPE) == ("sick 000", "well 001")
+def test_a_caption_has_the_file_and_the_label() -> None:
+    assert captions(samples(2), RECIPE) == ("000 sick", "001 well")
 
 
 def test_a_large_split_is_shown_in_part() -> None:
