@@ -7,11 +7,13 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from models.build.compress.graph import drop_unused
+
 _LARGE = 32_768  # values: smaller constants are not worth a rounding
 
 
 def compact(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Share equal constants, drop what only describes, and hold large float matrices as int8.
+    """Share equal constants, drop what nothing takes, and hold large float matrices as int8.
 
     A matrix of a part that stays float (the axes of the out-of-distribution score) is kept as
     int8 with a scale for each column, and multiplied out as the graph is loaded: the arithmetic
@@ -23,6 +25,7 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
     del small.graph.value_info[:]
     for node in small.graph.node:
         node.doc_string = ""
+    drop_unused(small.graph)
     _share(small.graph)
     for item in _large_matrices(small.graph):
         _narrow(small.graph, item)

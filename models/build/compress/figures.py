@@ -28,6 +28,7 @@ _PIXELS = 1_000_000
 _ROUNDS, _SLICE = 11, 3
 
 Shares = npt.NDArray[np.float64]
+Answers = npt.NDArray[np.generic]  # the class of each image (N,), or its outline, bool (N, h, w)
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Bench:
             speed_up=slower,
         )
 
-    def _class_quality(self, answers: Shares) -> tuple[float, dict[str, float], None]:
+    def _class_quality(self, answers: Answers) -> tuple[float, dict[str, float], None]:
         labels = self._samples.labels
         right = answers == labels
         sensitivity = {
@@ -134,7 +135,7 @@ class Bench:
         }
         return float(right.mean()), sensitivity, None
 
-    def _outline_quality(self, answers: Shares) -> tuple[None, dict[str, float], float]:
+    def _outline_quality(self, answers: Answers) -> tuple[None, dict[str, float], float]:
         known = self._samples.masked
         found, true = np.asarray(answers[known], np.bool_), self._masks[known]
         there, touched = _filled(true), _filled(found & true)
@@ -153,10 +154,11 @@ class Bench:
         truth = self._masks[known].ravel()[::step]
         return expected_calibration_error(chances[known].ravel()[::step], truth)
 
-    def _agreement(self, answers: Shares) -> float:
+    def _agreement(self, answers: Answers) -> float:
         if not self._outlines:
             return float((answers == self._expected).mean())
-        return float(dice_of(answers.astype(np.bool_), self._expected.astype(np.bool_)).mean())
+        ours, theirs = (np.asarray(side, np.bool_) for side in (answers, self._expected))
+        return float(dice_of(ours, theirs).mean())
 
     def _ood_agreement(self, outputs: Outputs) -> float | None:
         if "ood_score" not in self._outputs:
@@ -165,14 +167,14 @@ class Bench:
         same = (outputs["ood_score"] > limit) == (self._outputs["ood_score"] > limit)
         return float(same.mean())
 
-    def _answers(self, outputs: Outputs) -> Shares:
-        """The class of each image (N,), or its outline (N, h, w) without specks, as numbers."""
+    def _answers(self, outputs: Outputs) -> Answers:
+        """The class of each image (N,), or its outline (N, h, w) without specks."""
         chances = self._chances(outputs)
         if not self._outlines:
-            return np.asarray(chances.argmax(axis=1), np.float64)
+            return np.asarray(chances.argmax(axis=1))
         masks = chances >= 0.5
-        small = masks.mean(axis=(1, 2)) < _SPECK
-        return np.asarray(masks & ~small[:, np.newaxis, np.newaxis], np.float64)
+        masks[masks.mean(axis=(1, 2)) < _SPECK] = False
+        return np.asarray(masks, np.bool_)
 
     def _decided(self, chances: Shares) -> npt.NDArray[np.generic]:
         if self._outlines:

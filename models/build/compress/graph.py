@@ -88,6 +88,17 @@ class Graph:
         return Graph(model)
 
 
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove the constants that no node takes and that are no output, in place."""
+    used = {name for node in graph.node for name in node.input}
+    used |= {output.name for output in graph.output}
+    nodes = [n for n in graph.node if n.op_type != "Constant" or n.output[0] in used]
+    kept = [item for item in graph.initializer if item.name in used]
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
+
+
 def attributes(node: onnx.NodeProto) -> dict[str, object]:
     """The node's attributes by name."""
     return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}

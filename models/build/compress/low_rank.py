@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from models.build.compress.graph import Graph
+from models.build.compress.graph import Graph, drop_unused
 from models.build.compress.prune import unit_convolution
 
 _PAYS = 0.75  # of the layer's multiplications: one more layer has a price of its own
@@ -29,7 +29,7 @@ def factorised(graph: Graph, energy: float) -> Graph:
         nodes.extend([node] if factors is None else _replaced(smaller, node, *factors))
     del smaller.model.graph.node[:], smaller.model.graph.value_info[:]
     smaller.model.graph.node.extend(nodes)
-    _drop_unused(smaller.model.graph)
+    drop_unused(smaller.model.graph)
     onnx.checker.check_model(smaller.model)
     return Graph(smaller.model)
 
@@ -69,10 +69,3 @@ def _replaced(
         "Conv", [between, names[1], *node.input[2:]], list(node.output), f"{node.name}_out"
     )
     return [thin, wide]
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
-    kept = [item for item in graph.initializer if item.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

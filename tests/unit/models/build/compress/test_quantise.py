@@ -136,3 +136,13 @@ def test_the_work_of_a_graph_is_counted_by_hand(tmp_path: Path) -> None:
     pixels = 16 * 16
     block = 9 * 16 + 16 * 32 + 9 * 32 + 32 * 16 + 16 * 64
     assert macs(model) == pixels * block + 64 * 3 + 64 * 512
+
+
+def test_constants_that_nothing_takes_are_dropped(
+    fp32: Path, activations: Activations, tmp_path: Path
+) -> None:
+    path = tmp_path / "int8.onnx"
+    quantise(Graph.read(fp32), activations.ranges("minmax"), 0, path)
+    model = onnx.load(path)
+    used = {name for node in model.graph.node for name in node.input}
+    assert {item.name for item in model.graph.initializer} <= used
