@@ -17,6 +17,7 @@ from cds_service.explanation import (
     PageSlice,
 )
 from cds_service.viewer import wording
+from fhir_mapping.wording import in_sentence
 from inference.analysis import Outcome
 
 _TABLE_ROWS = 400
@@ -247,7 +248,7 @@ def _picture(result: PageResult, picture: PagePicture) -> PictureView:
     return PictureView(
         value=picture,
         label=label,
-        inside=wording.in_sentence(label or "the structure"),
+        inside=in_sentence(label or "the structure"),
         position=position,
         alternative=f"{position}, grey image that the model's answer rests on",
         method=wording.method(picture),
