@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -96,11 +97,10 @@ class Analyser:
         self._threads = self._limits.threads or _cores()
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="slice")
         there = machine or look_at_machine()
-        try:
+        with ExitStack() as undoing:  # the threads end if there is nothing for them to serve
+            undoing.callback(self.close)
             self._service = load_service(registry, there, precision, forced, self._pool)
-        except BaseException:
-            self.close()
-            raise
+            undoing.pop_all()
 
     def __enter__(self) -> Self:
         return self

@@ -49,7 +49,7 @@ class Encoder(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
     def parts(self) -> Sequence[nn.Module]:
         """The blocks in the order an image goes through them, the stem first."""
-        raise NotImplementedError
+        return tuple(self.children())
 
     def fuse(self) -> None:
         """Merge, in place, what only training needs apart. The outputs stay the same."""
