@@ -7,7 +7,7 @@ the build; an int8 graph that fails stays in the folder of the build, and fp32 i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from models.build.compress.figures import Figures, Parity
@@ -82,19 +82,16 @@ def served_gates(faster_than_torch: float, slower_than_openvino: float | None) -
 def _quality(before: Figures, after: Figures) -> Iterator[Gate]:
     if before.accuracy is not None and after.accuracy is not None:
         drop = before.accuracy - after.accuracy
-        sentence = f"Accuracy falls by {100 * drop:.2f} points"
-        yield _most("accuracy", drop, ACCURACY_DROP, sentence)
+        yield _drop("accuracy", "The accuracy", drop, ACCURACY_DROP)
     for key, sensitivity in before.sensitivity.items():
         drop = sensitivity - after.sensitivity[key]
-        sentence = f"The sensitivity for {key} falls by {100 * drop:.2f} points"
-        yield _most(f"sensitivity {key}", drop, SENSITIVITY_DROP, sentence)
+        yield _drop(f"sensitivity {key}", f"The sensitivity for {key}", drop, SENSITIVITY_DROP)
     if before.dice is not None and after.dice is not None:
-        drop = before.dice - after.dice
-        yield _most("Dice", drop, DICE_DROP, f"Dice falls by {100 * drop:.2f} points")
+        yield _drop("Dice", "Dice", before.dice - after.dice, DICE_DROP)
     sentence = f"The expected calibration error is {after.ece:.3f}"
     yield _most("calibration error", after.ece, ECE, sentence)
     rise = after.ece - before.ece
-    sentence = f"The expected calibration error rises by {rise:.3f}"
+    sentence = f"The expected calibration error changes by {rise:+.3f}"
     yield _most("calibration error rise", rise, ECE_RISE, sentence)
 
 
@@ -116,6 +113,13 @@ def _gain(before: Figures, after: Figures) -> Iterator[Gate]:
     yield _least("size", smaller, SMALLER, f"The file is {smaller:.2f} times smaller")
     sentence = f"An image takes {after.speed_up:.2f} times less time"
     yield _least("speed", after.speed_up, FASTER, sentence)
+
+
+def _drop(name: str, what: str, drop: float, limit: float) -> Gate:
+    """`drop` and `limit` are shares; the sentence has hundredths of them."""
+    gate = _most(name, drop, limit, what)
+    points = f"{what} changes by {-100 * drop:+.2f} points"
+    return replace(gate, sentence=f"{points}; a drop of {100 * limit:g} is allowed.")
 
 
 def _most(name: str, value: float, limit: float, sentence: str, scope: Scope = "int8") -> Gate:

@@ -122,12 +122,22 @@ def _shapes(graph: onnx.GraphProto) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield item.name, tuple(dim.dim_value if dim.HasField("dim_value") else 1 for dim in dims)
 
 
+def _weight(graph: Graph, name: str) -> Array | None:
+    maker = graph.producers.get(name)
+    if maker is not None and maker.op_type in ("DequantizeLinear", "Mul", "Cast"):
+        return _weight(graph, maker.input[0])
+    return graph.constants.get(name)
+
+
 def macs(model: onnx.ModelProto) -> int:
-    """Multiplications with accumulation of convolutions and matrix products, for one image."""
+    """Multiplications with accumulation of convolutions and matrix products, for one image.
+
+    A weight may be stored as int8 behind a DequantizeLinear.
+    """
     graph, known = Graph(model), shapes(model)
     total = 0
     for node in graph.of_type("Conv", "ConvTranspose", "Gemm", "MatMul"):
-        weight = graph.constants.get(node.input[1])
+        weight = _weight(graph, node.input[1])
         if weight is None:
             continue
         side = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]

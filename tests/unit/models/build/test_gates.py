@@ -91,6 +91,12 @@ def test_an_outline_may_lose_half_a_point_of_dice(dice: float, held: bool) -> No
     assert _gate("Dice", OUTLINE, after).held is held
 
 
+def test_a_sentence_says_which_way_it_went() -> None:
+    better = dataclasses.replace(INT8, accuracy=0.96)
+    assert "+1.00 points" in _gate("accuracy", FP32, better).sentence
+    assert "-0.50 points" in _gate("accuracy", FP32, INT8).sentence
+
+
 def test_the_gates_are_those_of_the_task() -> None:
     classes = {gate.name for gate in judge(FP32, INT8, STEADY)}
     outlines = {gate.name for gate in judge(OUTLINE, OUTLINE, STEADY)}

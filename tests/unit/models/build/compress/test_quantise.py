@@ -138,6 +138,12 @@ def test_the_work_of_a_graph_is_counted_by_hand(tmp_path: Path) -> None:
     assert macs(model) == pixels * block + 64 * 3 + 64 * 512
 
 
+def test_int8_does_the_same_work(fp32: Path, activations: Activations, tmp_path: Path) -> None:
+    path = tmp_path / "int8.onnx"
+    quantise(Graph.read(fp32), activations.ranges("minmax"), 0, path)
+    assert macs(onnx.load(path)) == macs(onnx.load(fp32))
+
+
 def test_constants_that_nothing_takes_are_dropped(
     fp32: Path, activations: Activations, tmp_path: Path
 ) -> None:
