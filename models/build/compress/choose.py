@@ -142,6 +142,12 @@ class _Compression:
         gates = judge(self.bench.fp32.figures, row.figures, self.bench.parity(path))
         return _Candidate(path, row, gates, graph, kept)
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Of the labels of the samples: of an outline's they are strata, and no keys."""
+        data = self.recipe.data
+        return data.keys if self.recipe.task == "classification" else data.labels
+
     def _note(self, row: Row) -> Row:
         self.rows.append(row)
         figures = row.figures
@@ -163,7 +169,7 @@ class _Compression:
             reason=reason,
             gates=best.gates,
             rows=tuple(self.rows),
-            calibration=self.calibration.counts(self.recipe.data.keys),
+            calibration=self.calibration.counts(self._names),
         )
 
 

@@ -168,7 +168,7 @@ def write_model(
     recipe = _RECIPE.format(
         task=task,
         network=network,
-        labels='["disc", "none"]' if is_classes else '["disc"]',
+        labels='["disc", "none"]' if is_classes else '["disc", "late"]',  # strata
         keys='["disc", "no-disc"]' if is_classes else '["disc"]',
         data='negative = "no-disc"\nexternal = "elsewhere"' if is_classes else "",
     )
@@ -205,11 +205,11 @@ def _write_pack(folder: Path, *, with_none: bool) -> None:
     for split, count in SPLITS.items():
         if split == "elsewhere" and not with_none:
             continue
-        kinds = ("disc", "none") if with_none and split != "elsewhere" else ("disc",)
+        kinds = ("disc", "none" if with_none else "late")[: 1 if split == "elsewhere" else 2]
         for kind in kinds:
             for number in range(count):
                 name = f"{split}-{kind}-{number}.png"
-                image, mask = _drawn(rng, disc=kind == "disc")
+                image, mask = _drawn(rng, disc=kind != "none")
                 (folder / "discs" / "images" / name).write_bytes(_png(image))
                 (folder / "discs" / "masks" / name).write_bytes(_png(mask))
                 rows.append((name, kind, split, f"{split}-{kind}-{number // 2}"))
