@@ -54,9 +54,10 @@ def choose_score(
 ) -> Chosen:
     """The score that lets the least pass as negative or as familiar.
 
-    First counts how many images with a finding from elsewhere would be called negative (where the
-    recipe has an external split), then how many pictures of nothing of the kind would be called in
-    distribution, then how well those from elsewhere are told from `val`. The test split is not
+    First counts how many images with a finding from elsewhere (where the recipe has an external
+    split) or of nothing of the kind would be called negative, whichever share is larger; then how
+    many of nothing of the kind would be called in distribution, then how well those from elsewhere
+    are told from `val`. The test split is not
     looked at.
     """
     external = recipe.data.external
@@ -120,8 +121,12 @@ def _judge(
 
 
 def _rank(figures: Report) -> tuple[float, float, float]:
+    """What is called negative and should not be, the worse of both kinds, comes first."""
     return (
-        figures.get("external_called_negative", 0.0),
+        max(
+            figures.get("external_called_negative", 0.0),
+            figures.get("strange_called_negative", 0.0),
+        ),
         figures["strange_in_distribution"],
         -figures["external_auroc" if "external_auroc" in figures else "strange_auroc"],
     )
@@ -145,10 +150,11 @@ def _told_apart(inside: Floats, outside: Floats) -> float:
 
 def _why(recipe: Recipe, tried: int) -> str:
     how = "lets the fewest pictures that are nothing of the kind pass as familiar"
-    if recipe.data.external and recipe.data.negative:
+    if recipe.data.negative:
+        others = f"findings of {recipe.data.external} or " if recipe.data.external else ""
         how = (
-            f"lets the fewest findings of {recipe.data.external} pass as negative, then the fewest "
-            "pictures that are nothing of the kind as familiar"
+            f"lets the fewest {others}pictures that are nothing of the kind pass as negative, then "
+            "the fewest of the latter as familiar"
         )
     percentile = f"{recipe.calibrate.ood_percentile:g}th percentile of the validation scores"
     return f"The limit is the {percentile}; the score is the one of {tried} that {how}."
