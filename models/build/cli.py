@@ -24,8 +24,16 @@ _BAD = 1  # the work was done and the answer is bad
 @click.option("--out", type=_FOLDER, help="Where the package goes.")
 @click.option("--quick", is_flag=True, help="A smoke run of a minute; the result is of no use.")
 @click.option("--step", type=click.Choice(_STEPS), help="Stop after this step.")
+@click.option("--again", is_flag=True, help="Repeat the last step though nothing has changed.")
 def build(
-    model: str, data: Path, work: Path, out: Path | None, step: str | None, *, quick: bool
+    model: str,
+    data: Path,
+    work: Path,
+    out: Path | None,
+    step: str | None,
+    *,
+    quick: bool,
+    again: bool,
 ) -> None:
     """Build MODEL: train, compress, calibrate, measure, gate, package.
 
@@ -40,7 +48,7 @@ def build(
         from models.build.pipeline import build as run
     except ImportError as error:
         _end(f'{error.name} is missing; pip install "scanhook[build]" has what a build needs.', 3)
-    order = Order(recipe, template, data, work, out or place, step or "package", quick)  # type: ignore[arg-type]  # click has checked the step
+    order = Order(recipe, template, data, work, out or place, step or "package", quick, again)  # type: ignore[arg-type]  # click has checked the step
     try:
         run(order, click.echo)
     except ModelError as error:

@@ -46,7 +46,8 @@ class Order:
     """What to build, from what, where to.
 
     `template` is the manifest with placeholders. `until` is the last step wanted; "backbones" is
-    made only when it is named. `smoke` cuts the recipe down to a useless minute.
+    made only when it is named. `again` repeats that last step though nothing has changed. `smoke`
+    cuts the recipe down to a useless minute.
     """
 
     recipe: Path
@@ -56,6 +57,7 @@ class Order:
     out: Path
     until: Step = "package"
     smoke: bool = False
+    again: bool = False
 
 
 def build(order: Order, progress: Progress) -> None:
@@ -84,7 +86,8 @@ class _Build:
     def do(self, step: Step) -> None:
         """Do the step, unless it was done of the same things."""
         digest = self.digest(step)
-        if step != "package" and self.ledger.is_done(step, digest):
+        wanted = step == "package" or (self.order.again and step == self.order.until)
+        if not wanted and self.ledger.is_done(step, digest):
             self.progress(f"{step}: done before")
             return
         makers: dict[Step, Callable[[], tuple[str, ...]]] = {

@@ -7,10 +7,10 @@ from models.build.evaluate.figures import Report
 
 
 def facts(report: Report) -> dict[str, str]:
-    """Every figure a template's texts may name, in words; dashes of keys become underscores."""
+    """Every figure that a template may name, in words; only letters and underscores in names."""
     task = _of_classes if report["task"] == "classification" else _of_outlines
     named = task(report) | _of_data(report) | _of_explanation(report) | _of_score(report)
-    return {name.replace("-", "_"): value for name, value in named.items()}
+    return {name.replace("-", "_").replace(" ", "_"): value for name, value in named.items()}
 
 
 def external(report: Report) -> Report | None:

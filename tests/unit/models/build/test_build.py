@@ -125,6 +125,13 @@ def test_a_second_run_repeats_only_the_packaging(built: tuple[Path, Result]) -> 
     assert "epoch" not in again.output
 
 
+def test_a_step_is_repeated_when_asked(built: tuple[Path, Result]) -> None:
+    again = command(built[0], "--step", "data", "--again")
+    assert again.exit_code == 0
+    assert "data ..." in again.output
+    assert "train" not in again.output.replace("train 1", "").replace("train 2", "")
+
+
 def test_a_changed_recipe_repeats_what_depends_on_it(built: tuple[Path, Result]) -> None:
     recipe = built[0] / "model" / "recipe.toml"
     text = recipe.read_text()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.build.errors import PackageError
+from models.build.measuring import _strata
 from models.build.recipe import read_recipe
 from models.build.template import fill, read_frame
 from models.build.values import values
@@ -33,7 +34,8 @@ def _made(template: Path) -> Report:
     recipe = read_recipe(ROOT / template.stem / "recipe.toml")
     data = recipe.data
     if recipe.task == "segmentation":
-        made = outline_report(data.labels, empties=data.empties is not None)
+        names = _strata(data)
+        made = outline_report(names, empties=data.empties is not None)
     else:
         assert data.negative is not None
         has_masks = data.outlines is not None
