@@ -99,7 +99,7 @@ def test_a_wrong_answer_would_be_noticed(package: ModelPackage, precision: str) 
     def shifted(images: FloatArray) -> dict[str, FloatArray]:
         outputs = runtime.named_outputs(images)
         name = names.logits or names.mask_logits or ""
-        return outputs | {name: outputs[name] + np.float32(2)}
+        return outputs | {name: outputs[name] + np.float32(4)}
 
     with pytest.raises(ModelError):
         check_references(package, shifted, precision)
