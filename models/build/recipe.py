@@ -147,7 +147,7 @@ class CompressRecipe:
         "percentile",
     )
     qat_epochs: int = 0
-    qat_learning_rate: float = 1e-4
+    qat_learning_rate: float = 1e-5
 
 
 @dataclass(frozen=True)
