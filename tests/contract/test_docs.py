@@ -512,7 +512,7 @@ def test_no_document_names_a_machine_or_sells(document: Path) -> None:
 def test_the_speeds_in_the_readme_were_measured() -> None:
     """Each figure of the README's table stands on the page that the benchmarks wrote."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.split("How fast it is", 1)[1].split("How good the model is", 1)[0]
+    table = readme.split("How fast it is", 1)[1].split("How good the models are", 1)[0]
     measured = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     rows = [line.split("|") for line in table.splitlines() if line.startswith("|")][2:]
     figures = [re.search(r"\d+(\.\d+)?", row[2]) for row in (_after_percentile(r) for r in rows)]
