@@ -15,6 +15,9 @@ from typing import Literal
 Framing = Literal["length", "chunked", "close"]
 Reply = Callable[[socket.socket], None]
 
+HEADER_BYTES = 1 << 20
+"""A client that sends more without an empty line is not listened to."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -51,6 +54,7 @@ class FaultyServer:
         self.port: int = self._socket.getsockname()[1]
         self.seen: list[Seen] = []
         self.connections = 0
+        self._open: set[socket.socket] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -74,6 +78,9 @@ class FaultyServer:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join(5)
+        for connection in tuple(self._open):  # a reply without an end gets one
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -82,6 +89,7 @@ class FaultyServer:
             except OSError:
                 return
             self.connections += 1
+            self._open.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -93,13 +101,15 @@ class FaultyServer:
                 self._respond(seen)(connection)
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_WR)
+        self._open.discard(connection)
 
 
 def _read_request(connection: socket.socket) -> Seen | None:
+    """One whole request; None if the client goes away, or its header has no end."""
     received = b""
     while b"\r\n\r\n" not in received:
         piece = connection.recv(65536)
-        if not piece:
+        if not piece or len(received) > HEADER_BYTES:
             return None
         received += piece
     head, _, body = received.partition(b"\r\n\r\n")
@@ -107,7 +117,10 @@ def _read_request(connection: socket.socket) -> Seen | None:
     method, target, _ = first.split(" ", 2)
     headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", "0")):
-        body += connection.recv(65536)
+        piece = connection.recv(65536)
+        if not piece:
+            return None
+        body += piece
     return Seen(method, target, headers, body)
 
 
@@ -193,7 +206,8 @@ def gzip_bomb(size_bytes: int, headers: Mapping[str, str] | None = None) -> Repl
 
 
 def endless(piece: bytes, headers: Mapping[str, str] | None = None) -> Reply:
-    """Never stops sending."""
+    """Never stops sending, until one of the two goes away."""
+    assert piece, "an empty piece would never find out that the client has gone"
 
     def reply(connection: socket.socket) -> None:
         connection.sendall(head(200, headers or {}))

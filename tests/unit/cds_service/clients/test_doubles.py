@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 
 import pytest
@@ -12,6 +14,7 @@ from tests.doubles.faulty_http import (
     FaultyServer,
     answer,
     dribble,
+    endless,
     gzip_bomb,
     hang_up,
     in_turn,
@@ -47,6 +50,33 @@ def test_without_a_cut_the_whole_body_comes(framing: str) -> None:
     whole = answer(200, b"x" * 10_000, {}, framing)  # type: ignore[arg-type]  # of three literals
     with FaultyServer(lambda seen: whole) as server:
         assert get(server).content == b"x" * 10_000
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HT", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_a_client_that_goes_away_ends_its_connection(sent: bytes) -> None:
+    with FaultyServer() as server:
+        before = set(threading.enumerate())
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
+            client.sendall(sent)
+            while server.connections == 0:
+                time.sleep(0.01)
+            serving = set(threading.enumerate()) - before
+        for thread in serving:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in serving)
+    assert server.seen == []
+
+
+def test_an_endless_answer_ends_with_its_server() -> None:
+    with FaultyServer(lambda seen: endless(b"x")) as server:
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.recv(100)
+    with client:
+        while client.recv(1 << 20):
+            pass
 
 
 def test_a_dribble_passes_the_timeout_of_requests() -> None:
