@@ -13,7 +13,7 @@ import hashlib
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -25,12 +25,14 @@ from inference.analysis import (
     ModelResult,
     ModelUse,
     Outcome,
+    SeriesImages,
     SeriesUse,
     StudyIdentity,
 )
 from inference.answers import SeriesAnswers
 from inference.errors import InferenceError
 from inference.evidence import OrderedSeries
+from inference.explain.held import held_images
 from inference.explaining import explain
 from inference.gates.applicability import reasons_against
 from inference.identity import IdentityWatch
@@ -68,6 +70,7 @@ class _Study:
     identity: IdentityWatch
     results: list[ModelResult] = field(default_factory=list)
     not_run: list[ModelUse] = field(default_factory=list)
+    images: list[SeriesImages] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     series: dict[str, SeriesUse] = field(default_factory=dict)
     steps_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -122,9 +125,16 @@ class Analyser:
         """How each installed model is served, or why it is not; ordered by id and version."""
         return self._service.served
 
-    def plan(self, facts: Sequence[SeriesFacts]) -> Plan:
-        """Decide which model reads which series; see `inference.plan.plan_study`."""
-        return plan_study(facts, self._service.registry, self._service.refused)
+    def plan(self, facts: Sequence[SeriesFacts], withheld: Container[str] = ()) -> Plan:
+        """Decide which model reads which series; see `inference.plan.plan_study`.
+
+        Models whose id is `withheld` are not asked this time, and are not in the plan. A negative
+        whose witness is withheld stays unstated, as with any witness that cannot be heard.
+        """
+        packages = self._service.registry.packages
+        asked = Registry(tuple(p for p in packages if p.manifest.id not in withheld))
+        refused = [use for use in self._service.refused if use.model_id not in withheld]
+        return plan_study(facts, asked, refused)
 
     def analyse(
         self,
@@ -159,11 +169,12 @@ class Analyser:
         return Analysis(
             identity=study.identity.identity or identity or StudyIdentity(""),
             instance_digest=_digest(study.digests),
-            outcome=_study_outcome(study.results),
+            outcome=study_outcome(study.results),
             results=tuple(study.results),
             series=tuple(study.series.values()),
             models_not_run=(*plan.models_not_run, *study.not_run),
             steps_ms=dict(study.steps_ms),
+            images=tuple(study.images),
         )
 
     def _analyse_series(
@@ -231,6 +242,10 @@ class Analyser:
             study.results.append(replace(answer.result, explanation=explanation))
             if explanation is not None:
                 study.steps_ms["explain"] += (time.perf_counter() - before) * 1e3
+        if answers.answers:
+            images = [item.image for item in answers.series.slices]
+            results = [answer.result for answer in answers.answers]
+            study.images.append(held_images(answers.series.series_uid, images, results))
 
 
 def analyse(
@@ -274,8 +289,11 @@ def gravest(outcomes: Iterable[Outcome]) -> Outcome:
     return next((outcome for outcome in _WORST_FIRST if outcome in present), Outcome.NOT_ANALYSED)
 
 
-def _study_outcome(results: Sequence[ModelResult]) -> Outcome:
-    """What one model measured, or saw nothing of, where it followed another adds no gravity."""
+def study_outcome(results: Iterable[ModelResult]) -> Outcome:
+    """The gravest of a study's results.
+
+    What one model measured, or saw nothing of, where it followed another adds no gravity.
+    """
     return gravest(
         result.outcome
         for result in results
