@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from models.contract import Coding, FloatArray, Reason
+from models.contract import Coding, FloatArray, ImageSlice, Reason
 
 __all__ = [
     "Analysis",
@@ -21,6 +21,7 @@ __all__ = [
     "ModelUse",
     "Outcome",
     "Reason",
+    "SeriesImages",
     "SeriesUse",
     "SliceOutline",
     "SliceResult",
@@ -225,12 +226,27 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
+class SeriesImages:
+    """The images of one analysed series, in anatomical order: as many as may be held for the eye.
+
+    `numbers` are those of the slices, from 1; of `total` slices that were read. The slice that
+    decides an answer is always among them.
+    """
+
+    series_uid: str
+    slices: tuple[ImageSlice, ...]
+    numbers: tuple[int, ...]
+    total: int
+
+
+@dataclass(frozen=True)
 class Analysis:
     """Everything that was learnt of one study.
 
     `instance_digest` is the SHA-256 over the sorted (SOP Instance UID, SHA-256 of bytes) of every
     instance read: two analyses with the same digest saw the same images.
     `steps_ms` says how long each step took, wall-clock; overlapping steps overlap.
+    `images` are those of every series that was answered.
     """
 
     identity: StudyIdentity
@@ -240,3 +256,4 @@ class Analysis:
     series: tuple[SeriesUse, ...]
     models_not_run: tuple[ModelUse, ...]
     steps_ms: Mapping[str, float]
+    images: tuple[SeriesImages, ...] = ()

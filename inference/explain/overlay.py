@@ -21,10 +21,12 @@ from inference.explain.sheet import (
     canvas_of,
     caption,
     draw_marks,
+    draw_scale,
     encoded,
     fitting,
     framed,
     grey_of,
+    marked,
     write,
 )
 from inference.placement import put_back
@@ -135,11 +137,11 @@ def _draw(
     picture.paste(colours, (canvas.left, 0), colours)
     _draw_lines(picture, lines)
     draw_marks(picture, image.geometry, canvas)
+    draw_scale(picture, image, canvas)
     _draw_legend(picture, legend, canvas)
     figure = encoders.submit(encoded, picture)
-    plain = framed(grey, canvas)
-    draw_marks(plain, image.geometry, canvas)
-    return Rendering(encoded(plain), overlay.result(), figure.result())
+    plain = encoded(marked(grey, image, canvas))
+    return Rendering(plain, overlay.result(), figure.result())
 
 
 @cache

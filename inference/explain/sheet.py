@@ -60,14 +60,25 @@ def grey_of(image: ImageSlice) -> Image.Image:
     pixels = image.pixels
     if pixels.ndim == 3:
         return Image.fromarray(np.asarray(pixels, np.uint8)).convert("L")
-    if image.window is not None:
-        shown = Image.fromarray(_windowed(pixels, image.window))
-        if ImageStat.Stat(shown).stddev[0] > 1:
-            return shown
+    shown = _stored_view(image)
+    if shown is not None:
+        return shown
     try:
         return Image.fromarray(window_to_uint8(pixels, 0.5, 99.5))
     except UnusablePixels:
         return Image.new("L", (pixels.shape[1], pixels.shape[0]), 0)
+
+
+def shows_something(image: ImageSlice) -> bool:
+    """Whether the stored window of a grey image leaves anything to be seen."""
+    return image.pixels.ndim == 2 and _stored_view(image) is not None
+
+
+def _stored_view(image: ImageSlice) -> Image.Image | None:
+    if image.window is None:
+        return None
+    shown = Image.fromarray(_windowed(image.pixels, image.window))
+    return shown if ImageStat.Stat(shown).stddev[0] > 1 else None
 
 
 def _windowed(
@@ -83,6 +94,21 @@ def _windowed(
     np.clip(values, 0, 1, out=values)
     values *= np.float32(255)
     return np.asarray(values, np.uint8)
+
+
+def plain(image: ImageSlice) -> bytes:
+    """A PNG of one image in grey, captioned and marked, with nothing drawn over it."""
+    canvas = canvas_of(image)
+    grey = grey_of(image).resize((canvas.width, canvas.height), Image.Resampling.BILINEAR)
+    return encoded(marked(grey, image, canvas))
+
+
+def marked(picture: Image.Image, image: ImageSlice, canvas: Canvas) -> Image.Image:
+    """A picture of `image` on its canvas: caption, orientation, scale."""
+    sheet = framed(picture, canvas)
+    draw_marks(sheet, image.geometry, canvas)
+    draw_scale(sheet, image, canvas)
+    return sheet
 
 
 def framed(picture: Image.Image, canvas: Canvas) -> Image.Image:
@@ -103,6 +129,26 @@ def orientation_marks(geometry: PlaneGeometry) -> tuple[str, str, str, str]:
     row, column = geometry.row_cosines, geometry.column_cosines
     left, top = (tuple(-c for c in cosines) for cosines in (row, column))
     return _letters(left), _letters(row), _letters(top), _letters(column)
+
+
+_BARS_MM = (1, 2, 5, 10, 20, 50, 100, 200)
+
+
+def draw_scale(picture: Image.Image, image: ImageSlice, canvas: Canvas) -> None:
+    """A bar of round length in mm, in the footer; none where the geometry is not known."""
+    if image.geometry is None:
+        return
+    width_mm = image.geometry.spacing_mm[1] * image.pixels.shape[1]
+    fits = [mm for mm in _BARS_MM if mm <= width_mm / 3]
+    if not fits:
+        return
+    length = round(fits[-1] * canvas.width / width_mm)
+    bottom = canvas.height + 42
+    pen, white = ImageDraw.Draw(picture), "white" if picture.mode != "L" else 255
+    pen.line([8, bottom, 8 + length, bottom], fill=white, width=2)
+    for x in (8, 8 + length):
+        pen.line([x, bottom - 6, x, bottom], fill=white, width=2)
+    write(picture, (8, bottom + 4), f"{fits[-1]} mm", TEXT)
 
 
 def _letters(direction: tuple[float, ...]) -> str:
