@@ -15,6 +15,7 @@ from cds_service.settings import (
     HookSettings,
     ModelsSettings,
     Settings,
+    TenantCards,
     TenantSettings,
     WebSettings,
     WorkerSettings,
@@ -36,6 +37,7 @@ GROUPS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Where the web process listens", "[web]", WebSettings),
     ("Each archive", "[[archives]]", ArchiveSettings),
     ("Each tenant (an EHR)", "[[tenants]]", TenantSettings),
+    ("What a tenant's cards show", "[tenants.cards]", TenantCards),
 )
 
 

@@ -5,6 +5,7 @@ with the prefix ``SCANHOOK_`` and ``__`` between levels (``SCANHOOK_WORKER__JOB_
 wins over the same field in the TOML file that ``SCANHOOK_CONFIG`` or ``--config`` names.
 """
 
+from cds_service.settings.cards import TenantCards
 from cds_service.settings.environment import (
     SandboxSecrets,
     environment_without_settings,
@@ -27,6 +28,7 @@ __all__ = [
     "ModelsSettings",
     "SandboxSecrets",
     "Settings",
+    "TenantCards",
     "TenantSettings",
     "WebSettings",
     "WorkerSettings",

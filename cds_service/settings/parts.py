@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from cds_service.settings.cards import TenantCards, Thresholds
 from inference.limits import MIB
 
 Algorithm = Literal["ES384", "RS384", "ES256", "RS256"]
@@ -123,6 +124,17 @@ class TenantSettings(Part):
     """Whether images that state a PatientID are taken for a chart that states no identifier of its
     patient. Off, such a study fails as ``identity-unknown``; on, only the study UID is compared."""
 
+    models: tuple[str, ...] = ()
+    """Ids of the models that are run for this EHR; empty means all that the site runs."""
+
+    thresholds: Thresholds = {}
+    """By model id and label key, the probability from which this EHR wants a label stated, above
+    that of the model's manifest. It holds for cards, pages and reports alike; a change analyses
+    studies again when they are next asked for."""
+
+    cards: TenantCards = TenantCards()
+    """What this EHR's cards show, where it is not as in ``[hook]``."""
+
     @model_validator(mode="after")
     def keys_are_known(self) -> Self:
         """A tenant without keys could never be verified."""
@@ -214,6 +226,10 @@ class ModelsSettings(Part):
     more urgent waits; nothing is written of it. Above the model's limit (5 % of the last 200) every
     worker runs that model in fp32. 0.02 costs one analysis in fifty and sees 200 in 10,000
     studies; 0 watches nothing."""
+
+    disabled: tuple[str, ...] = ()
+    """Ids of models that are out of use: not run, and nothing of theirs on a card. ``scanhook
+    models disable`` does the same at once; what stands here outlasts a lost queue."""
 
 
 class WebSettings(Part):
