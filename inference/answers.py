@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from inference.analysis import GateResult, ModelResult, ModelUse, Outcome
-from inference.evidence import Evidence, MaskEvidence, OrderedSeries, gather
+from inference.evidence.gathered import Evidence, MaskEvidence, OrderedSeries, gather
 from inference.gates.second_witness import judge_witness, missing_witness
 from inference.judging import class_result
 from inference.measuring import mask_result

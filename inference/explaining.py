@@ -8,7 +8,7 @@ import numpy as np
 
 from inference.aggregation import calibrated, claim_of
 from inference.analysis import Explanation, ModelResult, Outcome, SliceOutline
-from inference.evidence import ClassEvidence, Evidence, MaskEvidence
+from inference.evidence.gathered import ClassEvidence, Evidence, MaskEvidence
 from inference.explain.ablation import cell_drops, patch_drops
 from inference.explain.cam import heatmap
 from inference.explain.faithfulness import deletion_drop

@@ -12,7 +12,7 @@ from inference.analysis import (
     Outcome,
     SliceResult,
 )
-from inference.evidence import ClassEvidence
+from inference.evidence.gathered import ClassEvidence
 from inference.gates.applicability import judge_applicability
 from inference.gates.geometry import judge_geometry
 from inference.gates.out_of_distribution import judge_distribution

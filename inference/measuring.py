@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from inference.analysis import GateResult, Measurement, ModelResult, Outcome, SliceResult
-from inference.evidence import MaskEvidence
+from inference.evidence.gathered import MaskEvidence
 from inference.gates.applicability import judge_applicability
 from inference.gates.geometry import judge_geometry
 from inference.gates.out_of_distribution import judge_distribution

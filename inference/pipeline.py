@@ -31,7 +31,7 @@ from inference.analysis import (
 )
 from inference.answers import SeriesAnswers
 from inference.errors import InferenceError
-from inference.evidence import OrderedSeries
+from inference.evidence.gathered import OrderedSeries
 from inference.explain.held import held_images
 from inference.explaining import explain
 from inference.gates.applicability import reasons_against
