@@ -242,7 +242,7 @@ def page_of(
         series=tuple(
             PageSeries(
                 number=series.series_number,
-                modality=_modality(series.modality),
+                modality=modality_of(series.modality),
                 used=series.used,
                 instances=series.instances,
                 reasons=_reasons(series.reasons),
@@ -277,7 +277,7 @@ def _result(analysis: Analysis, result: ModelResult, notes: ModelNotes | None) -
         precision=result.precision,
         precision_reason=result.precision_reason,
         series_number=series.series_number if series else None,
-        modality=_modality(series.modality) if series else None,
+        modality=modality_of(series.modality) if series else None,
         outcome=result.outcome,
         finding=_label(result.finding) if result.finding else None,
         labels=tuple(_label(label) for label in result.probabilities),
@@ -322,7 +322,7 @@ def _measurement(measured: Measurement) -> PageMeasurement:
     )
 
 
-def _modality(stated: str | None) -> str | None:
+def modality_of(stated: str | None) -> str | None:
     """The code, if it is one of DICOM's: what else stands there may be anybody's name."""
     return stated if stated and _MODALITY.fullmatch(stated) else None
 

@@ -20,18 +20,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
 from cds_service.errors import ServiceError
 from cds_service.explanation import ExplanationPage, ModelNotes, page_of, pictures_of
+from cds_service.slices import Piece, SliceIndex, packed_slices
 from inference.analysis import Analysis
 from inference.limits import MIB
 
 _ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 _FORMAT = 1
 _PAGE = "page.json"
+_INDEX = "slices.json"
 _TEMPORARY = ".tmp-"
 _CLAIMS = 20
 _FILE_BYTES = 64 * MIB
@@ -53,6 +55,23 @@ class StoredExplanation:
     study_key: str
     page: ExplanationPage
     pictures: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class StoredSlices:
+    """The slices of one explanation: what there is, and each piece when it is asked for."""
+
+    study_key: str
+    index: SliceIndex
+    _file: Path
+
+    def piece(self, piece: Piece) -> bytes | None:
+        """The bytes of one piece; ``None`` if they are not as they were kept."""
+        try:
+            content = _read_part(self._file, piece.at, piece.size)
+        except (OSError, ValueError):
+            return None
+        return content if sha256(content).hexdigest() == piece.sha256 else None
 
 
 class ExplanationStore:
@@ -102,6 +121,45 @@ class ExplanationStore:
         files = {f"{digest}.png": png for digest, png in pictures.items()}
         with _as_store_error():
             self._write(explanation_id, files, _sealed(content), analysed_ms)
+
+    def keep_slices(
+        self, analysis: Analysis, *, explanation_id: str, study_key: str, most_bytes: int
+    ) -> None:
+        """Add the images that the page scrolls through to an explanation that is kept.
+
+        A series holds at most `most_bytes` unpacked, whatever it had; 0 keeps none.
+
+        Raises:
+            StoreError: the disk is full, or the explanation is gone; the page stays as it was.
+        """
+        if not analysis.images or not most_bytes:
+            return
+        index, pieces = packed_slices(analysis, most_bytes)
+        name = f"slices-{sha256(pieces).hexdigest()[:16]}.bin"
+        content = {
+            "format": _FORMAT,
+            "explanation_id": explanation_id,
+            "study_key": study_key,
+            "index": index.model_dump(mode="json"),
+            "file": name,
+        }
+        with _as_store_error():
+            self._add(explanation_id, {name: pieces, _INDEX: _sealed(content)})
+
+    def slices(self, explanation_id: str) -> StoredSlices | None:
+        """The slices of that explanation; ``None`` if there are none, or not as they were kept."""
+        if _ID.fullmatch(explanation_id) is None:
+            return None
+        folder = self._root / explanation_id
+        try:
+            content = _unsealed(_read(folder / _INDEX))
+            index = SliceIndex.model_validate(content["index"])
+            file = folder / Path(content["file"]).name
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+            return None
+        if content["explanation_id"] != explanation_id:
+            return None
+        return StoredSlices(str(content["study_key"]), index, file)
 
     def open(self, explanation_id: str) -> StoredExplanation | None:
         """The explanation of that id; ``None`` if there is none, or it is not as it was kept."""
@@ -157,6 +215,20 @@ class ExplanationStore:
                     (folder / name).replace(target / name)
                 _sync(target)
         _sync(self._root)
+
+    def _add(self, explanation_id: str, files: Mapping[str, bytes]) -> None:
+        """Put files into a folder that is there; the last one names the others and goes last."""
+        target = self._root / explanation_id
+        with self._temporary() as folder:
+            for name, content in files.items():
+                _write_file(folder / name, content)
+                _sync(folder / name)
+            for name in files:
+                (folder / name).replace(target / name)
+        for old in target.glob("slices-*.bin"):
+            if old.name not in files:
+                old.unlink(missing_ok=True)
+        _sync(target)
 
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
@@ -268,12 +340,26 @@ def _write_file(path: Path, content: bytes, modified_ms: int | None = None) -> N
 
 
 def _read(path: Path) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        state = os.fstat(handle)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > _FILE_BYTES:
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size > _FILE_BYTES:
             raise ValueError("not a file of ours")
         return file.read()
+
+
+def _read_part(path: Path, at: int, size: int) -> bytes:
+    with _opened(path) as file:
+        file.seek(at)
+        return file.read(size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open for reading; a link or a pipe is refused."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("not a file of ours")
+        yield file
 
 
 def _sync(path: Path) -> None:

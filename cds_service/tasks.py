@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +15,15 @@ from cds_service.orders import ref_of
 from cds_service.queue.child import JobContext
 from cds_service.queue.records import StudyRecords
 from cds_service.queue.state import State, StudyRecord
-from cds_service.store import ExplanationStore
+from cds_service.store import ExplanationStore, StoreError
 from cds_service.summary import summarise
 from fhir_mapping.errors import PatientNotKnown
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis, Outcome
 from inference.errors import IdentityMismatch
 from inference.pipeline import Analyser
+
+_log = logging.getLogger(__name__)
 
 SAID = (Outcome.FINDING, Outcome.MEASURED, Outcome.NO_FINDING)
 """Outcomes that say something of the images; after the others the record is `abstained`."""
@@ -47,7 +50,8 @@ class StudyTask:
 
     `archives` and `writers` are by archive name and tenant name. `unverified` are the tenants whose
     charts are taken on trust when they state no identifier of the patient. `ended` is told when the
-    record has ended, and must not raise: the study is over.
+    record has ended, and must not raise: the study is over. `slices_bytes` is the room for the
+    images of one series that the page scrolls through.
     """
 
     archives: Mapping[str, Archive]
@@ -59,6 +63,7 @@ class StudyTask:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     unverified: Set[str] = frozenset()
     ended: Ended = _nobody
+    slices_bytes: int = 0
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """Run one attempt; whatever it raises carries `kind` and `retryable` for the worker."""
@@ -77,7 +82,21 @@ class StudyTask:
             attempt.forget()
             raise
         attempt.end(analysis, kept)
+        if kept is not None:
+            self._keep_slices(analysis, kept.explanation_id, job.record.id)
         self.ended(order, job.record, analysis)
+
+    def _keep_slices(self, analysis: Analysis, explanation_id: str, study_key: str) -> None:
+        """Let the page scroll, once nobody waits any more; without it the page is still whole."""
+        try:
+            self.store.keep_slices(
+                analysis,
+                explanation_id=explanation_id,
+                study_key=study_key,
+                most_bytes=self.slices_bytes,
+            )
+        except StoreError as error:
+            _log.warning("slices not kept", extra={"kind": error.kind})
 
 
 class _Attempt:

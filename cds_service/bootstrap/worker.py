@@ -21,6 +21,7 @@ from cds_service.shadow import ShadowLane, is_shadow
 from cds_service.shadow.run import ShadowRun
 from cds_service.tasks import ReportWriter, StudyTask
 from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
+from inference.limits import MIB
 from inference.pipeline import Analyser
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         records=dispatcher.records,
         store=site.store,
         notes=_notes(site),
+        slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
         ended=ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer,
     )

@@ -11,6 +11,7 @@ from cds_service.settings.environment import (
     environment_without_settings,
     forget_secrets,
 )
+from cds_service.settings.pages import PagesSettings
 from cds_service.settings.parts import (
     ArchiveSettings,
     HookSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "ArchiveSettings",
     "HookSettings",
     "ModelsSettings",
+    "PagesSettings",
     "SandboxSecrets",
     "Settings",
     "TenantCards",

@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from cds_service.errors import UnsafeSettings
 from cds_service.settings.environment import PREFIX, ConfigPath
+from cds_service.settings.pages import PagesSettings
 from cds_service.settings.parts import (
     ArchiveSettings,
     HookSettings,
@@ -96,6 +97,9 @@ class Settings(BaseSettings):
 
     web: WebSettings = WebSettings()
     """Where the web process listens."""
+
+    pages: PagesSettings = PagesSettings()
+    """What the explanation page keeps."""
 
     @classmethod
     def settings_customise_sources(
