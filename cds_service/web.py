@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from cds_service.refusals import Channel, SecureChannel
 from cds_service.security.errors import InvalidToken, Refusal
 from cds_service.security.headers import allow_origin, secure
 from cds_service.security.jwt import Verifier
+from cds_service.security.keyring import PUBLISHED_MAX_AGE_S
 from cds_service.security.keys import SigningKey, public_jwks
 from cds_service.security.replay import UsedTokens
 from cds_service.settings import Settings
@@ -62,7 +63,7 @@ class CompactJson(DefaultJSONProvider):
 class WebDependencies:
     """What `bootstrap` hands in.
 
-    `signing_keys` are our own, to publish their public halves. `blueprints` are further pages
+    `signing_keys` gives our own, to publish their public halves. `blueprints` are further pages
     (the viewer, notifications). `checks` are asked by ``/readyz``, and `details` of the models.
     """
 
@@ -73,7 +74,7 @@ class WebDependencies:
     ledger: CardLedger
     metrics: Metrics
     checks: Mapping[str, Check] = field(default_factory=dict)
-    signing_keys: Sequence[SigningKey] = ()
+    signing_keys: Callable[[], Iterable[SigningKey]] = tuple
     blueprints: Sequence[Blueprint] = ()
     details: Details | None = None
 
@@ -117,15 +118,14 @@ def create_app(deps: WebDependencies) -> Flask:
     return app
 
 
-def _keys_blueprint(keys: Sequence[SigningKey]) -> Blueprint:
+def _keys_blueprint(keys: Callable[[], Iterable[SigningKey]]) -> Blueprint:
     """Our public keys, for EHRs that verify our client assertions (SMART Backend Services)."""
     blueprint = Blueprint("keys", __name__)
-    published = public_jwks(keys)
 
     @blueprint.get("/.well-known/jwks.json")
     def jwks() -> Response:
-        response = jsonify(published)
-        response.headers["Cache-Control"] = "public, max-age=3600"
+        response = jsonify(public_jwks(keys()))
+        response.headers["Cache-Control"] = f"public, max-age={PUBLISHED_MAX_AGE_S}"
         return response
 
     return blueprint

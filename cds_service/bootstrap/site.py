@@ -26,7 +26,8 @@ from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
 from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.jwks import CallerKeySets
-from cds_service.security.keys import load_signing_key
+from cds_service.security.keyring import KeyFile
+from cds_service.security.keys import SigningKey
 from cds_service.security.links import Links
 from cds_service.serving import ServingBoard, standing
 from cds_service.settings import ArchiveSettings, Settings, TenantSettings, on_this_machine
@@ -147,10 +148,20 @@ class Site:
             fhir,
             AllowList.of(allowed),
             tenant.client_id,
-            load_signing_key(tenant.signing_key_file),
+            self._key_files[tenant.signing_key_file].signing,
             tenant.scopes,
             token_url=tenant.token_url,
         )
+
+    @cached_property
+    def _key_files(self) -> dict[Path, KeyFile]:
+        """Our signing keys, by their file."""
+        files = {t.signing_key_file for t in self.settings.tenants if t.signing_key_file}
+        return {path: KeyFile(path) for path in sorted(files)}
+
+    def published_keys(self) -> list[SigningKey]:
+        """Our keys whose public halves are published now."""
+        return [key for file in self._key_files.values() for key in file.published()]
 
     @property
     def dispatch_policy(self) -> DispatchPolicy:

@@ -25,7 +25,6 @@ from cds_service.queue.listing import live_hosts
 from cds_service.queue.records import FAILED
 from cds_service.queue.transport import Transport
 from cds_service.security.jwt import Verifier
-from cds_service.security.keys import SigningKey, load_signing_key
 from cds_service.security.replay import UsedTokens
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import TenantSettings
@@ -44,6 +43,7 @@ def web_app(site: Site) -> Flask:
     """
     with suppress(QueueUnavailable):  # /readyz says so, and hooks answer without it
         site.check_queue()
+    site.published_keys()  # one that is unfit is found out now
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
     redis = dispatcher.transport.connection
     return create_app(
@@ -56,7 +56,7 @@ def web_app(site: Site) -> Flask:
             metrics=web_metrics(settings, _gauges(dispatcher), _shadow(site)),
             details=partial(site.model_standing, redis),
             checks=_checks(site, dispatcher),
-            signing_keys=_signing_keys(site),
+            signing_keys=site.published_keys,
             blueprints=[_viewer(site)],
         )
     )
@@ -152,11 +152,6 @@ def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
         "models": models,
         "store": site.store.ping,
     }
-
-
-def _signing_keys(site: Site) -> list[SigningKey]:
-    files = {t.signing_key_file for t in site.settings.tenants if t.signing_key_file}
-    return [load_signing_key(path) for path in sorted(files)]
 
 
 def _viewer(site: Site) -> Blueprint:

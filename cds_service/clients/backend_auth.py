@@ -1,11 +1,15 @@
 """SMART Backend Services: who we are when no user is there.
 
 SMART App Launch 2.2, Backend Services and asymmetric client authentication. The access token is
-kept in memory only, until shortly before it expires.
+kept in memory only. It is renewed shortly before it expires, by one call at a time: the others go
+on with the one they have.
 """
 
 from __future__ import annotations
 
+import copy
+import logging
+import math
 import threading
 import time
 import uuid
@@ -14,14 +18,32 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from cds_service.clients.errors import BadAnswer, NotFound, upstream_errors
+from cds_service.clients.errors import (
+    BadAnswer,
+    NotFound,
+    Refused,
+    TimedOut,
+    UpstreamError,
+    upstream_errors,
+)
 from cds_service.clients.http import HttpClient, Request
 from cds_service.clients.policy import Clock, HttpPolicy
+from cds_service.scopes import parse_scopes
 from cds_service.security.egress import Allowance, AllowList, parse_url
+from cds_service.security.keyring import LONGEST_ASSERTION_S, LONGEST_TOKEN_S
 
-ASSERTION_LIFETIME_S = 240  # the specification's limit is 300
+_log = logging.getLogger(__name__)
+
+ASSERTION_LIFETIME_S = LONGEST_ASSERTION_S - 60
+"""A server whose clock is behind ours by a minute still takes it."""
+
+REFUSED_PAUSE_S = 10.0
+"""A token endpoint that has said no is asked again after this, by however many calls."""
+
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_LIFETIME_S = 300.0  # where the server states none; the specification recommends no more
 _EARLY_S = 30.0
+_MARGIN_S = 5.0
 
 
 class SigningKey(Protocol):
@@ -44,12 +66,25 @@ class SigningKey(Protocol):
 
 @dataclass(frozen=True)
 class AccessToken:
-    """What the token endpoint granted."""
+    """What the token endpoint granted; both times on the monotonic clock of the credential."""
 
     value: str = field(repr=False)
     scopes: frozenset[str]
+    renew_at: float
+    """From here on it is renewed by whoever comes first."""
+
     expires_at: float
-    """On the monotonic clock of the credential."""
+    """From here on it is not sent any more."""
+
+    def allows(self, resource_type: str, access: str) -> bool:
+        """Whether the scopes grant each letter of `access` (of ``cruds``) without a user."""
+        granted = (s for s in parse_scopes(" ".join(self.scopes)) if s.context == "system")
+        letters = (s.access for s in granted if s.resource_type in ("*", resource_type))
+        return frozenset(access) <= frozenset().union(*letters)
+
+
+def _nobody(scopes: frozenset[str]) -> None:
+    """Nobody is told."""
 
 
 class BackendServices:
@@ -60,10 +95,11 @@ class BackendServices:
         allowed: where tokens may be fetched: the token endpoint, however it was found, is on the
             FHIR server's own origin or lies below one of these.
         client_id: our id, as it was registered.
-        key: signs the assertion.
-        scopes: what to ask for; the server may grant less (see `granted`).
+        key: the key that signs an assertion now; asked each time, so that a rotation is seen.
+        scopes: what to ask for; the server may grant less (see `granted` and `allows`).
         token_url: the token endpoint; without it it is read from
             ``{fhir}/.well-known/smart-configuration``.
+        told: hears the scopes of the first token and of each that has others than the last one.
     """
 
     def __init__(
@@ -71,12 +107,13 @@ class BackendServices:
         fhir: Allowance,
         allowed: AllowList,
         client_id: str,
-        key: SigningKey,
+        key: Callable[[], SigningKey],
         scopes: tuple[str, ...],
         *,
         token_url: str = "",
         policy: HttpPolicy | None = None,
         jku: str = "",
+        told: Callable[[frozenset[str]], None] = _nobody,
         clock: Clock = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -84,17 +121,28 @@ class BackendServices:
         self._client_id, self._key, self._scopes = client_id, key, scopes
         self._token_url = token_url
         self._policy = policy or HttpPolicy(deadline_s=10, attempts=3, bytes_cap=256 * 1024)
-        self._jku = jku
+        self._jku, self._told = jku, told
         self._clock, self._now = clock, now
         self._token: AccessToken | None = None
-        self._lock = threading.Lock()
+        self._granted: frozenset[str] | None = None
+        self._refusal: tuple[float, UpstreamError] | None = None
+        self._renewing = threading.Lock()
         self._discovery = HttpClient(fhir, policy=self._policy)
         self._endpoint: tuple[str, HttpClient] | None = None
+        self._algorithms: tuple[str, ...] = ()
 
     @property
     def granted(self) -> frozenset[str] | None:
-        """The scopes of the present token; None before the first one."""
-        return self._token.scopes if self._token else None
+        """The scopes of the newest token; None before the first one."""
+        return self._granted
+
+    def allows(self, resource_type: str, access: str, deadline_s: float = 10.0) -> bool:
+        """Whether our token's scopes grant each letter of `access` (of ``cruds``).
+
+        Raises:
+            UpstreamError: the token endpoint does not give a token.
+        """
+        return self._good(deadline_s).allows(resource_type, access)
 
     def headers(self, allowance: Allowance, deadline_s: float) -> Mapping[str, str]:
         """``Authorization`` for the FHIR server, with a token that is still good.
@@ -109,19 +157,58 @@ class BackendServices:
         return {"Authorization": f"Bearer {self._good(deadline_s).value}"}
 
     def renew(self, refused: Mapping[str, str]) -> bool:
-        """Forget the token that was refused, unless another thread has a newer one already."""
-        with self._lock:
-            token = self._token
-            if token and refused.get("Authorization") == f"Bearer {token.value}":
-                self._token = None
+        """Forget the token that was refused, unless there is a newer one already."""
+        token = self._token
+        if token and refused.get("Authorization") == f"Bearer {token.value}":
+            self._token = None  # at worst a token that just came is forgotten, and asked for again
         return True
 
     def _good(self, deadline_s: float) -> AccessToken:
-        with self._lock:
-            token = self._token
-            if token is None or self._clock() >= token.expires_at:
-                token = self._token = self._fetch(deadline_s)
+        """The token, renewed if it is time. Nobody waits for another's renewal without need."""
+        token, now = self._token, self._clock()
+        if token and now < token.renew_at:
             return token
+        usable = token if token and now < token.expires_at else None
+        wait_s = 0 if usable else max(0.0, min(deadline_s, self._policy.deadline_s))
+        if not self._renewing.acquire(timeout=wait_s):
+            if usable:
+                return usable
+            raise TimedOut(f"{self._fhir.name} gave no token in time.", deadline_s=deadline_s)
+        try:
+            waited_s = self._clock() - now
+            return self._renewed(usable, max(0.001, deadline_s - waited_s))
+        finally:
+            self._renewing.release()
+
+    def _renewed(self, usable: AccessToken | None, deadline_s: float) -> AccessToken:
+        """Of the one call that renews: the token that another fetched meanwhile, or a new one."""
+        token = self._token
+        if token and self._clock() < token.renew_at:
+            return token
+        try:
+            self._token = self._fetch_unless_refused(deadline_s)
+        except UpstreamError as error:
+            if usable is None:
+                raise
+            _log.warning("access token not renewed yet", extra={"kind": error.kind})
+            return usable
+        if self._token.scopes != self._granted:
+            self._granted = self._token.scopes
+            self._told(self._granted)
+        return self._token
+
+    def _fetch_unless_refused(self, deadline_s: float) -> AccessToken:
+        if self._refusal and self._clock() < self._refusal[0]:
+            raise copy.copy(self._refusal[1])
+        try:
+            token = self._fetch(deadline_s)
+        except UpstreamError as error:
+            self._endpoint = None  # it may have moved
+            if not error.retryable:
+                self._refusal = (self._clock() + REFUSED_PAUSE_S, error)
+            raise
+        self._refusal = None
+        return token
 
     def _fetch(self, deadline_s: float) -> AccessToken:
         deadline = self._discovery.deadline(
@@ -129,11 +216,12 @@ class BackendServices:
         )
         url, client = self._endpoint or self._find(deadline_s)
         self._endpoint = url, client
+        key = self._key()
         form = {
             "grant_type": "client_credentials",
             "scope": " ".join(self._scopes),
             "client_assertion_type": _ASSERTION_TYPE,
-            "client_assertion": self._assertion(url),
+            "client_assertion": self._assertion(url, key),
         }
         request = Request(
             "POST",
@@ -145,10 +233,18 @@ class BackendServices:
             body=urlencode(form).encode("ascii"),
         )
         asked = self._clock()
-        answer = client.send(request, self._policy, deadline).json(client.peer)
+        try:
+            answer = client.send(request, self._policy, deadline).json(client.peer)
+        except UpstreamError as error:
+            if error.retryable or not self._algorithms or key.algorithm in self._algorithms:
+                raise
+            raise Refused(
+                f"{self._fhir.name} takes no assertions signed with {key.algorithm}:"
+                " rotate the signing key to another algorithm."
+            ) from None
         return self._granted_token(answer, asked)
 
-    def _assertion(self, url: str) -> str:
+    def _assertion(self, url: str, key: SigningKey) -> str:
         """A new assertion for each request: its ``jti`` is good for one."""
         issued = int(self._now())
         claims = {
@@ -159,8 +255,8 @@ class BackendServices:
             "exp": issued + ASSERTION_LIFETIME_S,
             "jti": str(uuid.uuid4()),
         }
-        headers = {"typ": "JWT", "kid": self._key.kid}
-        return self._key.sign(claims, {**headers, "jku": self._jku} if self._jku else headers)
+        headers = {"typ": "JWT", "kid": key.kid}
+        return key.sign(claims, {**headers, "jku": self._jku} if self._jku else headers)
 
     def _find(self, deadline_s: float) -> tuple[str, HttpClient]:
         """The token endpoint's exact URL and a client that may call nothing else."""
@@ -180,8 +276,11 @@ class BackendServices:
         deadline = self._discovery.deadline(
             HttpPolicy(deadline_s=max(0.001, min(deadline_s, self._policy.deadline_s)))
         )
-        found = self._discovery.send(request, self._policy, deadline).json(self._fhir.name)
-        url = found.get("token_endpoint") if isinstance(found, dict) else None
+        answer = self._discovery.send(request, self._policy, deadline).json(self._fhir.name)
+        found = answer if isinstance(answer, dict) else {}
+        listed = found.get("token_endpoint_auth_signing_alg_values_supported")
+        self._algorithms = tuple(map(str, listed)) if isinstance(listed, list) else ()
+        url = found.get("token_endpoint")
         if not isinstance(url, str):
             raise NotFound(f"{self._fhir.name} does not say where its token endpoint is.")
         return url
@@ -193,9 +292,28 @@ class BackendServices:
             raise BadAnswer(f"{self._fhir.name} did not grant a bearer token.")
         if not value.isascii() or not value.isprintable():
             raise BadAnswer(f"{self._fhir.name} granted an impossible token.")
-        lifetime = answer.get("expires_in", 300)
-        lifetime_s = float(lifetime) if isinstance(lifetime, int | float) else 300.0
+        lifetime_s = _lifetime_s(answer.get("expires_in"))
+        if lifetime_s is None:
+            raise BadAnswer(f"{self._fhir.name} granted a token without a time to live.")
         scope = answer.get("scope")
         scopes = scope.split() if isinstance(scope, str) else self._scopes
-        early_s = min(_EARLY_S, lifetime_s / 2)
-        return AccessToken(value, frozenset(scopes), asked + lifetime_s - early_s)
+        return AccessToken(
+            value,
+            frozenset(scopes),
+            renew_at=asked + lifetime_s - min(_EARLY_S, lifetime_s / 2),
+            expires_at=asked + lifetime_s - min(_MARGIN_S, lifetime_s / 10),
+        )
+
+
+def _lifetime_s(stated: object) -> float | None:
+    """The seconds of ``expires_in`` (RFC 6749, 5.1), no more than we keep a token; None: none.
+
+    Where nothing is stated, what the specification recommends. Some servers write it as text.
+    """
+    if stated is None:
+        return _LIFETIME_S
+    if isinstance(stated, str) and stated.isascii() and stated.isdigit():
+        stated = float(stated[:9])
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        return None
+    return min(float(stated), LONGEST_TOKEN_S) if 0 < stated < math.inf else None

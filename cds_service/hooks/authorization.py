@@ -7,40 +7,11 @@ wants it treated as a transient value. It is never stored, logged or put into a 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-_SCOPE = re.compile(
-    r"(?P<context>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]+)\."
-    r"(?P<access>read|write|\*|c?r?u?d?s?)(?:\?\S*)?"
-)
-_V1 = {"read": frozenset("rs"), "write": frozenset("cud"), "*": frozenset("cruds")}
+from cds_service.scopes import Scope, parse_scopes
 
-
-@dataclass(frozen=True)
-class Scope:
-    """One SMART scope; `access` is a subset of ``cruds`` (SMART App Launch 2, Scopes)."""
-
-    context: str
-    resource_type: str
-    access: frozenset[str]
-
-    def allows(self, resource_type: str, access: str) -> bool:
-        """Whether every letter of `access` is granted for `resource_type`."""
-        return self.resource_type in ("*", resource_type) and self.access.issuperset(access)
-
-
-def parse_scopes(text: str) -> tuple[Scope, ...]:
-    """Read a scope string of SMART v1 (``user/Patient.read``) or v2 (``user/Patient.rs``).
-
-    A scope that is neither (``openid``, ``launch``, letters out of order) grants nothing here.
-    """
-    matches = (_SCOPE.fullmatch(part) for part in text.split())
-    return tuple(
-        Scope(m["context"], m["type"], _V1.get(m["access"], frozenset(m["access"])))
-        for m in matches
-        if m and m["access"]
-    )
+__all__ = ["FhirAuthorization", "Scope", "parse_scopes"]
 
 
 @dataclass(frozen=True)

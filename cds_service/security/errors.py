@@ -5,7 +5,8 @@
     SecurityError
     ├── InvalidToken      the caller has not proved who it is; `kind` says why, to us alone
     ├── ReplayUnknown     Redis cannot say whether this token was used before
-    └── UnfitKey          a key of our own that cannot be read or is too weak
+    ├── UnfitKey          a key of our own that cannot be read or is too weak
+    └── RotationRefused   the keys of a file are not changed now
 
 Why a token was refused is counted and logged by class, and never told to the caller.
 """
@@ -58,3 +59,9 @@ class UnfitKey(SecurityError):
     """A key of ours cannot be used; the sentence says which rule it breaks, never its content."""
 
     kind = "key"
+
+
+class RotationRefused(SecurityError):
+    """The keys of a file stay as they are; the sentence says why."""
+
+    kind = "rotation"

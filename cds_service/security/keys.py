@@ -1,4 +1,4 @@
-"""Our own signing keys: one private JWK in a file, its public half for EHRs to register.
+"""One signing key of our own: private in a file, its public half for EHRs to register.
 
 SMART Backend Services asks for ES384 or RS384 and a public JWK set (SMART App Launch 2.2,
 Asymmetric Authentication).
@@ -26,6 +26,7 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 RSA_BITS = 3072
 SMALLEST_RSA_BITS = 2048
+UNREADABLE = "The signing key cannot be read as a private JWK or PEM."
 _THUMBPRINT = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n")}
 
 
@@ -48,12 +49,16 @@ class SigningKey:
         public = _public_members(self.private)
         return {**public, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
+    @property
+    def private_jwk(self) -> dict[str, Any]:
+        """The whole key as a JWK: for its file alone."""
+        return {**_jwk(self.private), "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
-def generate_signing_key(path: Path, algorithm: str = "ES384") -> SigningKey:
-    """Make a key and write it to `path` as a JWK, mode 600.
+
+def new_signing_key(algorithm: str = "ES384") -> SigningKey:
+    """Make a key, named by its thumbprint (RFC 7638).
 
     Raises:
-        FileExistsError: there is a file already; a key is never overwritten.
         UnfitKey: an algorithm other than ES384 and RS384.
     """
     if algorithm not in ("ES384", "RS384"):
@@ -63,12 +68,21 @@ def generate_signing_key(path: Path, algorithm: str = "ES384") -> SigningKey:
         if algorithm == "ES384"
         else rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
     )
-    key = SigningKey(_thumbprint(private), algorithm, private)
-    text = json.dumps({**_jwk(private), "kid": key.kid, "alg": algorithm, "use": "sig"})
+    return SigningKey(_thumbprint(private), algorithm, private)
+
+
+def generate_signing_key(path: Path, algorithm: str = "ES384") -> SigningKey:
+    """Make a key and write it to `path` as a JWK, mode 600.
+
+    Raises:
+        FileExistsError: there is a file already; a key is never overwritten.
+        UnfitKey: an algorithm other than ES384 and RS384.
+    """
+    key = new_signing_key(algorithm)
     # created with its mode: there is no moment at which others could read it
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
+        file.write(json.dumps(key.private_jwk))
     return key
 
 
@@ -80,9 +94,21 @@ def load_signing_key(path: Path) -> SigningKey:
     """
     try:
         text = path.read_bytes()
-        private, kid = _from_pem(text) if text.lstrip()[:1] == b"-" else _from_jwk(text)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, jwt.PyJWTError):
-        raise UnfitKey("The signing key cannot be read as a private JWK or PEM.") from None
+        return signing_key(text if text.lstrip()[:1] == b"-" else json.loads(text))
+    except (OSError, ValueError):
+        raise UnfitKey(UNREADABLE) from None
+
+
+def signing_key(source: bytes | Mapping[str, Any]) -> SigningKey:
+    """The private key of a PEM (bytes) or a JWK (object).
+
+    Raises:
+        UnfitKey: not a private EC P-384 or RSA key of at least 2048 bits.
+    """
+    try:
+        private, kid = _from_pem(source) if isinstance(source, bytes) else _from_jwk(source)
+    except (ValueError, TypeError, KeyError, AttributeError, jwt.PyJWTError):
+        raise UnfitKey(UNREADABLE) from None
     return SigningKey(kid or _thumbprint(private), _algorithm(private), private)
 
 
@@ -98,10 +124,9 @@ def _from_pem(text: bytes) -> tuple[PrivateKey, str]:
     return private, ""
 
 
-def _from_jwk(text: bytes) -> tuple[PrivateKey, str]:
-    jwk = json.loads(text)
+def _from_jwk(jwk: Mapping[str, Any]) -> tuple[PrivateKey, str]:
     reader = ECAlgorithm if jwk["kty"] == "EC" else RSAAlgorithm
-    private = reader.from_jwk(jwk)
+    private = reader.from_jwk(dict(jwk))
     if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise UnfitKey("The signing key is a public key.")
     return private, str(jwk.get("kid", ""))

@@ -97,7 +97,9 @@ def fhir_of(sandbox: Sandbox, key: SigningKey) -> FhirServer:
     base = Allowance("sandbox", sandbox.fhir_url, http_ok=True)
     found_at = Allowance("sandbox token", f"{sandbox.ehr_url}/auth", http_ok=True)
     allowed = AllowList((base, found_at))
-    return FhirServer(base, credential=BackendServices(base, allowed, "scanhook", key, SCOPES))
+    return FhirServer(
+        base, credential=BackendServices(base, allowed, "scanhook", lambda: key, SCOPES)
+    )
 
 
 def test_our_archive_client_fetches_a_whole_series(sandbox: Sandbox) -> None:

@@ -142,7 +142,7 @@ def test_backend_services_write_with_a_signed_assertion(
         base,
         AllowList(),
         "scanhook",
-        key,
+        lambda: key,
         SCOPES,
         token_url=peer.token_url if found == "configured" else "",
     )
@@ -158,7 +158,7 @@ def test_less_may_be_granted_than_was_asked_for(
     peer = sekmet_factory(clients=clients_of(key, "system/Observation.rs"))
     base = allowance(peer)
     credential = BackendServices(
-        base, AllowList(), "scanhook", key, ("system/Observation.rs", "system/Patient.rs")
+        base, AllowList(), "scanhook", lambda: key, ("system/Observation.rs", "system/Patient.rs")
     )
     server = FhirServer(base, credential=credential)
     assert list(server.search("Observation", {})) == []
@@ -174,7 +174,7 @@ def test_an_unknown_key_gets_no_token(
     other = generate_signing_key(tmp_path / "other.jwk")
     peer = sekmet_factory(clients=clients_of(known, "system/*.rs"))
     base = allowance(peer)
-    credential = BackendServices(base, AllowList(), "scanhook", other, ("system/*.rs",))
+    credential = BackendServices(base, AllowList(), "scanhook", lambda: other, ("system/*.rs",))
     with pytest.raises(UpstreamError) as caught:
         FhirServer(base, credential=credential).read("Patient/1")
     assert caught.value.kind == "refused"
@@ -190,7 +190,7 @@ def test_a_server_that_restarts_with_another_secret_gets_a_new_token(
     port = free_port()
     first = sekmet_factory(clients=clients, port=port)
     base = allowance(first)
-    credential = BackendServices(base, AllowList(), "scanhook", key, ("system/*.cruds",))
+    credential = BackendServices(base, AllowList(), "scanhook", lambda: key, ("system/*.cruds",))
     server = FhirServer(base, credential=credential, policy=HttpPolicy(deadline_s=20))
     server.transact(updating("before"))
     first.process.stop()

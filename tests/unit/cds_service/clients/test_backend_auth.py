@@ -72,7 +72,7 @@ def credential(
         base,
         AllowList.of(allowed),
         "scanhook",
-        Key(),
+        Key,
         ("system/a.rs", "system/b.c"),
         clock=clock,
         now=clock,

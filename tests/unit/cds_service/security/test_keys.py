@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from cds_service.security.errors import UnfitKey
+from cds_service.security.keyring import KeyFile
 from cds_service.security.keys import generate_signing_key, load_signing_key, public_jwks
 from tests.doubles.hooking import site
 
@@ -119,7 +120,8 @@ def test_the_key_is_not_in_its_repr(tmp_path: Path) -> None:
 
 def test_our_public_keys_are_published_without_authentication(tmp_path: Path) -> None:
     at = site()
-    at.extra["signing_keys"] = [generate_signing_key(tmp_path / "key.jwk")]
+    generate_signing_key(tmp_path / "key.jwk")
+    at.extra["signing_keys"] = KeyFile(tmp_path / "key.jwk").published
     answer = at.client().get("/.well-known/jwks.json")
     (key,) = answer.get_json()["keys"]
     assert PRIVATE.isdisjoint(key)
