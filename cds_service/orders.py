@@ -6,13 +6,16 @@ fetched, and a study of many series must still fit into the sealed payload.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from cds_service.errors import ServiceError
-from fhir_mapping.study import StudyRef
+from cds_service.queue.content import named
+from fhir_mapping.study import StudyRef, content_keys
+from inference.analysis import SeriesUse
 
 IDENTIFIER_CHARACTERS = 64
 """DICOM's PatientID holds no more (PS3.5, value representation LO): a longer identifier of the
@@ -20,6 +23,10 @@ chart can never be the one in the images."""
 
 IDENTIFIERS_CHARACTERS = 1200
 """Of all identifiers together, since an order has its bounds."""
+
+StudyKey = Callable[[str, str, str], str]
+"""(tenant's name, patient's reference, study UID) -> the opaque id of the study in this patient's
+chart (`queue.payload.Sealer.study_key`)."""
 
 _TEXTS = (
     "imaging_study_reference",
@@ -88,6 +95,29 @@ def ref_of(order: Mapping[str, Any]) -> Order:
         return Order(_text(order["tenant"]), ref)
     except (KeyError, TypeError, ValueError):
         raise UnreadableOrder("The order lacks what we put into it.") from None
+
+
+def content_of(
+    ref: StudyRef,
+    tenant: str,
+    study_key: StudyKey,
+    *,
+    read: Sequence[SeriesUse] | None = None,
+    version: str | None = None,
+) -> str:
+    """Name the content of a study to the queue, as far as the caller knows it.
+
+    Up to five parts: three that the EHR announces (`content_keys`); the series that models read,
+    each with the number of instances in the archive (`read`: those used of a plan or an analysis);
+    and the archive's own `version` of the study. Keyed, or Redis would answer guesses at a UID.
+    """
+    listed = None if read is None else [(s.series_uid, s.instances) for s in read if s.used]
+    held = [listed and sorted(listed), version] if listed or version else []
+    parts = [
+        *content_keys(ref),
+        *(json.dumps([ref.study_uid, each]) if each else None for each in held),
+    ]
+    return named(part and study_key(tenant, ref.patient_reference, part)[:16] for part in parts)
 
 
 def _bounded(identifiers: Sequence[str]) -> tuple[list[str], bool]:

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from cds_service import orders
 from cds_service.cards import Card, CardSite, KnownStudy, study_card, unavailable_card
+from cds_service.feedback import OVERRIDDEN
 from cds_service.hooks.discovery import CdsService, Shows
 from cds_service.hooks.imaging import Chart, FoundStudy, check_server
-from cds_service.hooks.ports import OpenFhir, Orders, Records, StudyKey
+from cds_service.hooks.ports import Answers, OpenFhir, Orders, Records, StudyKey
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.stay import of_stay
+from cds_service.model_choice import ServedModels
 from cds_service.orders import order_of
-from cds_service.queue.content import changed, joined, named
+from cds_service.queue.content import changed, joined
 from cds_service.queue.errors import QueueError, QueueFull, QueueUnavailable
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.settings import HookSettings, TenantSettings
 from cds_service.summary import ReasonSummary, StudySummary
 from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.errors import MappingError
-from fhir_mapping.study import StudyRef, content_keys
+from fhir_mapping.study import StudyRef
 from inference.analysis import Outcome
 
 _log = logging.getLogger(__name__)
@@ -35,22 +38,19 @@ POLL_S = 0.02
 
 
 @dataclass(frozen=True)
-class ServedModels:
-    """The models in use: a version of the whole set, and the ids in it."""
-
-    version: str
-    ids: frozenset[str]
-
-
-@dataclass(frozen=True)
 class HookDesk:
-    """The neighbours of a hook call. `clock_s` is epoch seconds, `sleep` waits seconds."""
+    """The neighbours of a hook call. `sleep` waits seconds.
+
+    `models` says what is in use for a tenant now, and raises QueueUnavailable when that cannot be
+    known; `answers` says what was answered of which study.
+    """
 
     records: Records
     orders: Orders
     open_fhir: OpenFhir
     study_key: StudyKey
-    models: Callable[[], ServedModels]
+    models: Callable[[TenantSettings], ServedModels]
+    answers: Answers
     archives: Callable[[TenantSettings], ArchiveAddresses]
     site: CardSite
     retry_failed_after_s: float = 3600
@@ -61,6 +61,21 @@ class HookDesk:
     def settings(self) -> HookSettings:
         """How the hook answers."""
         return self.site.hook
+
+    def of(self, tenant: TenantSettings) -> HookDesk:
+        """The desk that answers as this tenant has chosen."""
+        hook = self.site.hook.model_copy(update=tenant.cards.chosen())
+        return replace(self, site=replace(self.site, hook=hook))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call: who asks what of whom, and the models that are in use while it is answered."""
+
+    service: CdsService
+    tenant: TenantSettings
+    desk: HookDesk
+    served: ServedModels
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,7 @@ def answer(
         ServerNotAllowed, DataMissing: answered with 403 and 412.
     """
     check_server(request, tenant)
+    desk = desk.of(tenant)
     with Chart(
         request,
         tenant,
@@ -94,13 +110,14 @@ def answer(
         if not found:
             return []
         try:
-            seen, refused = _ordered(found, chart, service, tenant, desk)
+            call = _Call(service, tenant, desk, desk.models(tenant))
+            seen, refused = _ordered(found, chart, call)
         except QueueError as error:
             _log.warning("records not read", extra={"kind": error.kind})
             return _unavailable(service, desk)
     if not refused:
         seen = _waited(seen, desk)
-    cards = _cards(seen, service, desk, count=not refused)
+    cards = _cards(seen, call, count=not refused)
     return [*cards, *(_unavailable(service, desk) if refused else [])]
 
 
@@ -109,13 +126,10 @@ def _unavailable(service: CdsService, desk: HookDesk) -> list[Card]:
 
 
 def _ordered(
-    found: list[FoundStudy],
-    chart: Chart,
-    service: CdsService,
-    tenant: TenantSettings,
-    desk: HookDesk,
+    found: list[FoundStudy], chart: Chart, call: _Call
 ) -> tuple[list[_Seen], bool]:
     """Each study with its record, ordered if need be; and whether an order was refused."""
+    tenant, desk = call.tenant, call.desk
     keys = [key_of(study, tenant, desk) for study in found]
     records = desk.records.get_many(keys)
     seen, refused = [], False
@@ -123,11 +137,11 @@ def _ordered(
         known = _Seen(study, key, content_of(study.ref, tenant, desk), record)
         if study.problem is not None:
             known = replace(known, record=_not_orderable(known, study.problem))
-        elif _is_current(known, service, desk):
+        elif _is_current(known, call):
             known = _learnt(known, desk)
         elif not refused:
             try:
-                known = replace(known, record=_order(known, chart, service, tenant, desk))
+                known = replace(known, record=_order(known, chart, call))
             except MappingError as error:
                 _log.warning("study not ordered", extra={"kind": error.kind, "study": key})
                 known = replace(known, record=_not_orderable(known, error))
@@ -139,18 +153,18 @@ def _ordered(
     return seen, refused
 
 
-def _is_current(seen: _Seen, service: CdsService, desk: HookDesk) -> bool:
+def _is_current(seen: _Seen, call: _Call) -> bool:
     """Whether the record speaks of this content and these models, and nothing hurries it."""
     record = seen.record
-    if record is None or record.models != desk.models().version:
+    if record is None or record.models != call.served.version:
         return False
     if changed(record.content_key, seen.content):
         return False
     if record.state is State.FAILED:
-        age_s = desk.site.clock_s() - record.updated_ms / 1000
-        return age_s < desk.retry_failed_after_s
+        age_s = call.desk.site.clock_s() - record.updated_ms / 1000
+        return age_s < call.desk.retry_failed_after_s
     waits = record.state is State.RECEIVED
-    return not (waits and Priority(service.priority).before(record.priority))
+    return not (waits and Priority(call.service.priority).before(record.priority))
 
 
 def _learnt(seen: _Seen, desk: HookDesk) -> _Seen:
@@ -173,23 +187,18 @@ def key_of(study: FoundStudy, tenant: TenantSettings, desk: HookDesk) -> str:
 
 
 def content_of(ref: StudyRef, tenant: TenantSettings, desk: HookDesk) -> str:
-    """Names the study's content to the queue; keyed, or Redis would answer guesses at a UID."""
-    return named(
-        part and desk.study_key(tenant.name, ref.patient_reference, part)[:16]
-        for part in content_keys(ref)
-    )
+    """Names the study's content to the queue, as far as the EHR announces it."""
+    return orders.content_of(ref, tenant.name, desk.study_key)
 
 
-def _order(
-    seen: _Seen, chart: Chart, service: CdsService, tenant: TenantSettings, desk: HookDesk
-) -> StudyRecord:
+def _order(seen: _Seen, chart: Chart, call: _Call) -> StudyRecord:
     ref = chart.orderable(seen.found)
-    return desk.orders.submit(
-        order_of(ref, tenant.name),
+    return call.desk.orders.submit(
+        order_of(ref, call.tenant.name),
         seen.key,
         seen.content,
-        desk.models().version,
-        service.priority,
+        call.served.version,
+        call.service.priority,
     )
 
 
@@ -218,16 +227,18 @@ def _open(seen: _Seen) -> bool:
     return seen.record is not None and not seen.record.ended
 
 
-def _cards(seen: list[_Seen], service: CdsService, desk: HookDesk, *, count: bool) -> list[Card]:
+def _cards(seen: list[_Seen], call: _Call, *, count: bool) -> list[Card]:
     """The card of each study that has one; `count` asks how many wait before it."""
-    cards, served = [], desk.models().ids
+    cards, service, desk = [], call.service, call.desk
+    answers = desk.answers([each.key for each in seen])
     for each in seen:
         if each.record is None:
             continue
         ahead: int | None = None
         if count and service.answers_pending and each.record.state is State.RECEIVED:
             ahead, count = _ahead(each.record, desk)
-        known = KnownStudy(each.found.ref, each.record, ahead, served)
+        settled = _settled(answers.get(each.key, {}), service)
+        known = KnownStudy(each.found.ref, each.record, ahead, call.served.ids, settled)
         findings_only = service.shows is Shows.FINDINGS or (
             # what has ended without a finding is no loose end
             service.shows is Shows.LOOSE_ENDS and each.record.ended
@@ -235,6 +246,12 @@ def _cards(seen: list[_Seen], service: CdsService, desk: HookDesk, *, count: boo
         card = study_card(known, desk.site, findings_only=findings_only)
         cards += [card] if card is not None else []
     return cards
+
+
+def _settled(answers: Mapping[str, str], service: CdsService) -> frozenset[str]:
+    """What is not said again: what was overridden, and to who is busy whatever was answered."""
+    interrupts = service.shows is not Shows.EVERYTHING
+    return frozenset(claim for claim, said in answers.items() if interrupts or said == OVERRIDDEN)
 
 
 def _ahead(record: StudyRecord, desk: HookDesk) -> tuple[int | None, bool]:

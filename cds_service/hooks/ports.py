@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from cds_service.clients.policy import HttpPolicy
+from cds_service.orders import StudyKey
 from cds_service.queue.state import Priority, StudyRecord
 from cds_service.settings import TenantSettings
+
+__all__ = ["Answers", "FhirReader", "OpenFhir", "Orders", "Records", "StudyKey"]
 
 
 class Records(Protocol):
@@ -55,6 +58,6 @@ class FhirReader(Protocol):
 OpenFhir = Callable[[TenantSettings, str | None], FhirReader]
 """(tenant, access token of this call) -> its FHIR server; connects to nothing but `fhir_base`."""
 
-StudyKey = Callable[[str, str, str], str]
-"""(tenant's name, patient's reference, study UID) -> the opaque id of the study in this patient's
-chart (`queue.payload.Sealer.study_key`)."""
+Answers = Callable[[Sequence[str]], Mapping[str, Mapping[str, str]]]
+"""Opaque ids of studies -> what was answered of each: outcome by claim (see `cards.claims_of`).
+Never raises; empty when it cannot be known (`feedback.CardLedger.answers`)."""

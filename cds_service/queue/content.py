@@ -6,7 +6,8 @@ of which nothing is known is ``-``. The empty name knows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 
 UNKNOWN = "-"
 
@@ -18,16 +19,22 @@ def named(parts: Iterable[str | None]) -> str:
 
 def changed(known: str, stated: str) -> bool:
     """Whether two names disagree on something that both know."""
-    if not known or not stated:
-        return False
-    one, other = known.split("."), stated.split(".")
-    pairs = zip(one, other, strict=False)
-    return len(one) != len(other) or any(a != b and UNKNOWN not in (a, b) for a, b in pairs)
+    return any(a != b and UNKNOWN not in (a, b) for a, b in _pairs(known, stated))
 
 
 def joined(known: str, stated: str) -> str:
     """What both names together know, of two that do not disagree."""
+    return renewed(stated, known)
+
+
+def renewed(known: str, stated: str) -> str:
+    """What `stated` knows, and of the rest what `known` does: the newer word counts."""
     if not known or not stated:
         return known or stated
-    pairs = zip(known.split("."), stated.split("."), strict=True)
-    return ".".join(b if a == UNKNOWN else a for a, b in pairs)
+    return named(a if b == UNKNOWN else b for a, b in _pairs(known, stated))
+
+
+def _pairs(known: str, stated: str) -> Iterator[tuple[str, str]]:
+    """Part by part; one that only the longer name has is unknown to the other."""
+    one, other = (name.split(".") if name else () for name in (known, stated))
+    return zip_longest(one, other, fillvalue=UNKNOWN)

@@ -61,7 +61,7 @@ class Dispatcher:
         """Make sure that this content of the study is analysed, and say where it stands.
 
         Duplicates are success. An ended study starts again if its content or the models changed,
-        or if it failed long enough ago. A more urgent priority moves a waiting study forward.
+        or if it failed long enough ago, or before so much was known of its content. A more urgent priority moves a waiting study forward.
 
         Args:
             order: identifiers and references only; sealed before it leaves the process.
@@ -162,6 +162,8 @@ class Dispatcher:
             return True
         if record.state is not State.FAILED:
             return False
+        if joined(record.content_key, wanted.content_key) != record.content_key:
+            return True  # it failed on less than is known now: perhaps it was not there yet
         age_ms = self.records.now_ms() - record.updated_ms
         return age_ms >= self.policy.retry_failed_after_s * 1000
 
