@@ -130,7 +130,10 @@ def paths_of(value: Any) -> list[tuple[Any, ...]]:
 
 
 def mutant(body: dict[str, Any], draw: random.Random, value: Any) -> dict[str, Any]:
-    """The body with one to three places removed or replaced."""
+    """The body with one to three places removed or replaced.
+
+    Each place gets a copy of its own: a value planted into itself would have no end.
+    """
     changed = copy.deepcopy(body)
     for _ in range(draw.randint(1, 3)):
         path = draw.choice(paths_of(changed) or [("x",)])
@@ -140,7 +143,7 @@ def mutant(body: dict[str, Any], draw: random.Random, value: Any) -> dict[str, A
         if draw.random() < 0.3:
             holder.pop(path[-1], None) if isinstance(holder, dict) else holder.clear()
         else:
-            holder[path[-1]] = draw.choice([value, *GATES])
+            holder[path[-1]] = copy.deepcopy(draw.choice([value, *GATES]))
     return changed
 
 
