@@ -16,6 +16,7 @@ from cds_service.settings import (
     ModelsSettings,
     PagesSettings,
     Settings,
+    SmartApp,
     TenantCards,
     TenantSettings,
     WebSettings,
@@ -40,6 +41,7 @@ GROUPS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Each archive", "[[archives]]", ArchiveSettings),
     ("Each tenant (an EHR)", "[[tenants]]", TenantSettings),
     ("What a tenant's cards show", "[tenants.cards]", TenantCards),
+    ("The page as a tenant's SMART app", "[tenants.smart_app]", SmartApp),
 )
 
 

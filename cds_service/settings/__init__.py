@@ -22,6 +22,7 @@ from cds_service.settings.parts import (
 )
 from cds_service.settings.production import on_this_machine
 from cds_service.settings.site import Settings, load
+from cds_service.settings.smart import SmartApp
 
 __all__ = [
     "ArchiveSettings",
@@ -30,6 +31,7 @@ __all__ = [
     "PagesSettings",
     "SandboxSecrets",
     "Settings",
+    "SmartApp",
     "TenantCards",
     "TenantSettings",
     "WebSettings",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from cds_service.settings.cards import TenantCards, Thresholds
+from cds_service.settings.smart import SmartApp
 from inference.limits import MIB
 
 Algorithm = Literal["ES384", "RS384", "ES256", "RS256"]
@@ -134,6 +135,9 @@ class TenantSettings(Part):
 
     cards: TenantCards = TenantCards()
     """What this EHR's cards show, where it is not as in ``[hook]``."""
+
+    smart_app: SmartApp = SmartApp()
+    """Who we are where the page is launched from this EHR's charts."""
 
     @model_validator(mode="after")
     def keys_are_known(self) -> Self:
