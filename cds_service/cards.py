@@ -65,6 +65,10 @@ class CardLinks(Protocol):
     def explanation_url(self, explanation_id: str, study_key: str, now_s: float) -> str:
         """A short-lived link to the page that shows why."""
 
+    @property
+    def launch_url(self) -> str:
+        """Where an EHR launches the explanation as a SMART app."""
+
     def model_card_url(self, model_id: str, version: str) -> str:
         """The page of a model's card."""
 
@@ -78,6 +82,8 @@ class CardSite:
     links: CardLinks
     clock_s: Callable[[], float]
     demo: bool = False
+    launched: bool = False
+    """Whether the EHR launches the explanation from the chart, so that no link has a secret."""
 
 
 @dataclass(frozen=True)
@@ -297,13 +303,20 @@ def _card(
 def _links(record: StudyRecord, found: StudySummary, site: CardSite) -> dict[str, Any]:
     links = []
     if record.explanation_id:
-        url = site.links.explanation_url(record.explanation_id, record.id, site.clock_s())
-        links.append({"label": "Why: images, heat map, limits", "url": url, "type": "absolute"})
+        links.append({"label": "Why: images, heat map, limits", **_way(record, site)})
     models = {(r.model_id, r.model_version): plain(r.model_title) for r in found.results}
     for (model_id, version), title in models.items():
         url = site.links.model_card_url(model_id, version)
         links.append({"label": f"About the model: {title}", "url": url, "type": "absolute"})
     return {"links": links} if links else {}
+
+
+def _way(record: StudyRecord, site: CardSite) -> dict[str, str]:
+    """To the explanation: a launch that names the study, or a link that carries its own proof."""
+    if site.launched:
+        return {"url": site.links.launch_url, "type": "smart", "appContext": record.id}
+    url = site.links.explanation_url(record.explanation_id, record.id, site.clock_s())
+    return {"url": url, "type": "absolute"}
 
 
 def _reason_kinds(found: StudySummary) -> list[str]:

@@ -65,7 +65,8 @@ class HookDesk:
     def of(self, tenant: TenantSettings) -> HookDesk:
         """The desk that answers as this tenant has chosen."""
         hook = self.site.hook.model_copy(update=tenant.cards.chosen())
-        return replace(self, site=replace(self.site, hook=hook))
+        site = replace(self.site, hook=hook, launched=bool(tenant.smart_app))
+        return replace(self, site=site)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+LAUNCH_PATH = "/smart/launch"
+
 _ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{100,122}")
 _VERSION = b"\x01"
@@ -80,6 +82,11 @@ class Links:
     def base_path(self) -> str:
         """The path under which we are reached: empty, or starting with a slash."""
         return urlsplit(self._base_url).path
+
+    @property
+    def launch_url(self) -> str:
+        """Where an EHR launches the explanation as a SMART app: the same for every study."""
+        return f"{self._base_url}{LAUNCH_PATH}"
 
     def explanation_url(self, explanation_id: str, study_key: str, now_s: float) -> str:
         """The link of a card: opens this explanation for as long as links live.

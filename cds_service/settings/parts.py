@@ -146,6 +146,8 @@ class TenantSettings(Part):
             raise ValueError(f"tenant {self.name}: give either jwks_url or jwks_file")
         if self.backend == "smart" and not (self.client_id and self.signing_key_file):
             raise ValueError(f"tenant {self.name}: smart needs client_id and signing_key_file")
+        if self.smart_app.confidential and not self.signing_key_file:
+            raise ValueError(f"tenant {self.name}: a confidential smart_app needs signing_key_file")
         return self
 
 

@@ -23,6 +23,7 @@ def refuse_unsafe(settings: Settings) -> None:
     if any(len(secret.get_secret_value()) < 32 for secret in settings.site_secrets):
         problems.append("a site secret is shorter than 32 characters")
     urls = [("base_url", settings.base_url)]
+    urls += [(f"tenant {t.name} login", e) for t in settings.tenants for e in t.smart_app.endpoints]
     urls += [(f"tenant {t.name} fhir_base", t.fhir_base) for t in settings.tenants]
     urls += [(f"tenant {t.name} jwks_url", t.jwks_url) for t in settings.tenants if t.jwks_url]
     problems += [f"{name} must be https" for name, url in urls if not url.startswith("https://")]

@@ -131,6 +131,7 @@ class Settings(BaseSettings):
             ("archive", archives),
             ("tenant", [tenant.name for tenant in self.tenants]),
             ("issuer", [tenant.issuer for tenant in self.tenants]),
+            ("launching fhir_base", [t.fhir_base.rstrip("/") for t in self.tenants if t.smart_app]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"two {kind}s have the same name")

@@ -182,6 +182,8 @@ class ChartInMemory:
 class FixedLinks:
     """Links of one host."""
 
+    launch_url = f"{ehr.BASE_URL}/smart/launch"
+
     def explanation_url(self, explanation_id: str, study_key: str, now_s: float) -> str:
         return f"{ehr.BASE_URL}/e/{explanation_id}"
 
