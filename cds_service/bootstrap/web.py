@@ -10,6 +10,7 @@ from functools import partial
 from flask import Blueprint, Flask
 
 from cds_service.bootstrap.site import Site
+from cds_service.bootstrap.smart import launch_door
 from cds_service.card_files import CardShelf
 from cds_service.cards import CardSite
 from cds_service.clients.credentials import ForwardedToken, NoCredential
@@ -29,6 +30,7 @@ from cds_service.security.replay import UsedTokens
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import TenantSettings
 from cds_service.shadow.lane import of_shadow
+from cds_service.smart import smart_blueprint
 from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
@@ -46,10 +48,11 @@ def web_app(site: Site) -> Flask:
     site.published_keys()  # one that is unfit is found out now
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
     redis = dispatcher.transport.connection
+    desk = _desk(site, dispatcher)
     return create_app(
         WebDependencies(
             settings=settings,
-            desk=_desk(site, dispatcher),
+            desk=desk,
             verifier=Verifier(settings.tenant_of, site.caller_keys, time.time),
             used_tokens=UsedTokens(redis, time.time),
             ledger=CardLedger(redis),
@@ -57,7 +60,7 @@ def web_app(site: Site) -> Flask:
             details=partial(site.model_standing, redis),
             checks=_checks(site, dispatcher),
             signing_keys=site.published_keys,
-            blueprints=[_viewer(site)],
+            blueprints=[_viewer(site), *_launches(site, desk, dispatcher)],
         )
     )
 
@@ -152,6 +155,13 @@ def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
         "models": models,
         "store": site.store.ping,
     }
+
+
+def _launches(site: Site, desk: HookDesk, dispatcher: Dispatcher) -> list[Blueprint]:
+    """The page as a SMART app, if an EHR is configured to launch it; else no address of it."""
+    if not any(tenant.smart_app for tenant in site.settings.tenants):
+        return []
+    return [smart_blueprint(launch_door(site, desk, dispatcher), site.settings.web.frame_ancestors)]
 
 
 def _viewer(site: Site) -> Blueprint:

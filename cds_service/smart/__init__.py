@@ -9,8 +9,8 @@ and the access token lives for one request.
 """
 
 from cds_service.smart.registration import Registration
-from cds_service.smart.routes import LAUNCH_PATH, LaunchDoor, smart_blueprint
+from cds_service.smart.routes import LaunchDoor, smart_blueprint
 from cds_service.smart.state import States
 from cds_service.smart.studies import Launched
 
-__all__ = ["LAUNCH_PATH", "LaunchDoor", "Launched", "Registration", "States", "smart_blueprint"]
+__all__ = ["LaunchDoor", "Launched", "Registration", "States", "smart_blueprint"]

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import MultiDict
 
-from cds_service.security.links import Links
+from cds_service.security.links import LAUNCH_PATH, Links
 from cds_service.smart.configuration import Configurations
 from cds_service.smart.errors import BadLaunch, Denied, ForeignState, LaunchError, UnknownServer
 from cds_service.smart.exchange import Exchange, Redemption
@@ -28,7 +28,7 @@ from cds_service.smart.studies import Explained, Launched
 
 _log = logging.getLogger(__name__)
 
-LAUNCH_PATH, CALLBACK_PATH, SCRIPT_PATH = "/smart/launch", "/smart/callback", "/smart/launch.js"
+CALLBACK_PATH, SCRIPT_PATH = "/smart/callback", "/smart/launch.js"
 _CHARACTERS = 8192
 
 
