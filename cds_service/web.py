@@ -77,6 +77,7 @@ class WebDependencies:
     signing_keys: Callable[[], Iterable[SigningKey]] = tuple
     blueprints: Sequence[Blueprint] = ()
     details: Details | None = None
+    gated: Sequence[Callable[[Gate], Blueprint]] = ()
 
 
 def web_metrics(
@@ -105,6 +106,8 @@ def create_app(deps: WebDependencies) -> Flask:
     app.register_blueprint(health_blueprint(deps.checks, deps.details))
     app.register_blueprint(metrics_blueprint(deps.metrics))
     app.register_blueprint(_keys_blueprint(deps.signing_keys))
+    for made in deps.gated:
+        app.register_blueprint(made(gate))
     for blueprint in deps.blueprints:
         app.register_blueprint(blueprint)
     _answer_errors(app, deps.metrics)

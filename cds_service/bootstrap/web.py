@@ -10,6 +10,7 @@ from functools import partial
 from flask import Blueprint, Flask
 
 from cds_service.bootstrap.site import Site
+from cds_service.bootstrap.triggers import notification_desk
 from cds_service.bootstrap.smart import launch_door
 from cds_service.card_files import CardShelf
 from cds_service.cards import CardSite
@@ -21,6 +22,7 @@ from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.feedback import CardLedger
 from cds_service.hooks.invoke import HookDesk, ServedModels
 from cds_service.metrics import Gauges, Shadow
+from cds_service.hooks.routes import Gate
 from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
 from cds_service.queue.listing import live_hosts
 from cds_service.queue.records import FAILED
@@ -31,6 +33,7 @@ from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import TenantSettings
 from cds_service.shadow.lane import of_shadow
 from cds_service.smart import smart_blueprint
+from cds_service.triggers.routes import notifications_blueprint
 from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
@@ -61,6 +64,7 @@ def web_app(site: Site) -> Flask:
             checks=_checks(site, dispatcher),
             signing_keys=site.published_keys,
             blueprints=[_viewer(site), *_launches(site, desk, dispatcher)],
+            gated=[partial(_notifications, site, dispatcher)],
         )
     )
 
@@ -162,6 +166,10 @@ def _launches(site: Site, desk: HookDesk, dispatcher: Dispatcher) -> list[Bluepr
     if not any(tenant.smart_app for tenant in site.settings.tenants):
         return []
     return [smart_blueprint(launch_door(site, desk, dispatcher), site.settings.web.frame_ancestors)]
+
+
+def _notifications(site: Site, dispatcher: Dispatcher, gate: Gate) -> Blueprint:
+    return notifications_blueprint(notification_desk(site, dispatcher, gate))
 
 
 def _viewer(site: Site) -> Blueprint:

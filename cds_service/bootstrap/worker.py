@@ -11,6 +11,7 @@ from typing import Any
 
 from cds_service.bootstrap.models import ServingModels, in_both
 from cds_service.bootstrap.site import Site
+from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
 from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
 from cds_service.explanation import ModelNotes, notes_of
@@ -20,6 +21,8 @@ from cds_service.settings import TenantSettings
 from cds_service.shadow import ShadowLane, is_shadow
 from cds_service.shadow.run import ShadowRun
 from cds_service.tasks import ReportWriter, StudyTask
+from cds_service.triggers.followup import FollowUp
+from cds_service.triggers.notices import is_notice
 from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
 from inference.limits import MIB
 from inference.pipeline import Analyser
@@ -42,8 +45,9 @@ def work(site: Site) -> int:
         WorkerUnfit: the models cannot be loaded.
     """
     _wait_for_queue(site)
-    task = WarmStudyTask(site)
-    return run_worker(site.dispatcher(patient=True), task, task.warm_up, worker_policy(site))
+    task, dispatcher = WarmStudyTask(site), site.dispatcher(patient=True)
+    ask_to_subscribe(site, dispatcher)
+    return run_worker(dispatcher, task, task.warm_up, worker_policy(site))
 
 
 def _wait_for_queue(site: Site) -> None:
@@ -86,6 +90,10 @@ class WarmStudyTask:
     def _shadow(self) -> ShadowRun:
         return shadow_run(self._site, self._models)
 
+    @cached_property
+    def _follow_up(self) -> FollowUp:
+        return follow_up(self._site, lambda _, series: self._models.analyser.plan(series).series)
+
     def warm_up(self) -> None:
         """Load everything that a job needs."""
         _ = self._task
@@ -96,6 +104,8 @@ class WarmStudyTask:
             self._task = replace(self._task, analyser=self._models.analyser)
         if is_shadow(order):
             self._shadow(order, job)
+        elif is_notice(order):
+            self._follow_up(order, job)
         else:
             self._task(order, job)
         if time.monotonic() - self._expired_s > EXPIRE_EVERY_S:

@@ -20,6 +20,7 @@ EXIT_NOT_THERE = 3
 
 _COMMANDS = {
     "analyse": "Analyse a folder of DICOM files, without any server.",
+    "backfill": "Analyse the studies of past days, behind everything that is urgent.",
     "build": "Train, calibrate and package a model (needs the [build] extra).",
     "conformance": "Examine any CDS Hooks service from outside.",
     "demo": "A demo EHR, a demo archive and scanhook on this machine.",
@@ -27,8 +28,10 @@ _COMMANDS = {
     "jobs": "Studies in the queue, ended and failed; put one back.",
     "keys": "Make and show keys and secrets.",
     "models": "List, show and check the model packages; clear a fallback.",
+    "poll": "Ask archives and FHIR servers that tell nobody what is new.",
     "sandbox": "The demo EHR and demo archive alone, for any CDS service.",
     "serve": "Answer CDS Hooks (the web process).",
+    "subscribe": "Ask FHIR servers and archives to tell us of new studies.",
     "worker": "Take studies from the queue (the worker process).",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
@@ -118,6 +119,29 @@ class Archive:
             if fact is not None
             and study_uid in (None, fact.study_uid)
             and accession in (None, fact.accession_number)
+        )
+
+    def studies(self, first: date, last: date, modality: str = "") -> tuple[StudyFacts, ...]:
+        """The studies of these days (Study Date), of one modality or of all; each once.
+
+        What matches is checked again here, as far as the archive states it.
+
+        Raises:
+            UpstreamError: see `cds_service.clients.errors`.
+        """
+        start, end = (f"{day:%Y%m%d}" for day in (first, last))
+        query = f"StudyDate={start}" if start == end else f"StudyDate={start}-{end}"
+        if modality:
+            query += f"&ModalitiesInStudy={_literal(modality)}"
+        facts = (study_facts(found) for found in self._query("studies", query, STUDY_FIELDS))
+        return tuple(
+            {
+                fact.study_uid: fact
+                for fact in facts
+                if fact is not None
+                and start <= (fact.date or start).replace(".", "") <= end
+                and (not modality or modality in (fact.modalities or (modality,)))
+            }.values()
         )
 
     def series(self, study_uid: str) -> tuple[SeriesFacts, ...]:

@@ -28,6 +28,7 @@ from cds_service.settings.parts import (
     WorkerSettings,
 )
 from cds_service.settings.production import queue_address, refuse_unsafe
+from cds_service.settings.triggers import TriggerSettings
 from inference.limits import Limits
 
 
@@ -101,6 +102,9 @@ class Settings(BaseSettings):
     pages: PagesSettings = PagesSettings()
     """What the explanation page keeps."""
 
+    triggers: TriggerSettings = TriggerSettings()
+    """What starts an analysis before a hook asks."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -138,6 +142,15 @@ class Settings(BaseSettings):
         for tenant in self.tenants:
             if tenant.archive not in archives:
                 raise ValueError(f"tenant {tenant.name}: no archive is named {tenant.archive!r}")
+        return self
+
+    @model_validator(mode="after")
+    def subscriptions_fit(self) -> Self:
+        """A Subscription is of a tenant whose FHIR server may be written to without a user."""
+        backends = {tenant.name: tenant.backend for tenant in self.tenants}
+        for each in self.triggers.subscriptions:
+            if backends.get(each.tenant, "none") == "none":
+                raise ValueError(f"subscription: no tenant {each.tenant!r} with a backend")
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,33 @@
+"""``scanhook subscribe``: ask FHIR servers to notify us, and show how an archive can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cds_service import settings
+from cds_service.bootstrap import Site
+from cds_service.bootstrap.triggers import archive_hook, subscribe
+from cds_service.cli import NotThere
+from cds_service.triggers.lua import stable_study_script
+
+
+@click.command(name="subscribe")
+@click.option("--tenant", "tenants", multiple=True, help="Only this tenant; repeatable.")
+@click.option("--orthanc", help="Print the Lua script for the Orthanc that is this archive.")
+@click.pass_obj
+def command(config: Path | None, tenants: tuple[str, ...], orthanc: str | None) -> None:
+    """Make or renew the Subscription of every tenant that has one in the settings."""
+    site = Site(settings.load(config))
+    if orthanc is not None:
+        if orthanc not in {archive.name for archive in site.settings.archives}:
+            raise NotThere("there is no archive with this name")
+        click.echo(stable_study_script(*archive_hook(site, orthanc)))
+        return
+    known = [each.tenant for each in site.settings.triggers.subscriptions]
+    unknown = set(tenants) - set(known)
+    if unknown or not known:
+        raise NotThere("there is no such subscription in the settings ([[triggers.subscriptions]])")
+    for tenant in tenants or known:
+        click.echo(f"{tenant}: {subscribe(site, tenant)} is active")
