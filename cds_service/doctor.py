@@ -59,6 +59,8 @@ def examine(trial: Trial) -> Finding:
 def trials(site: Site, *, here: bool = False) -> Iterator[Trial]:
     """Everything that the settings name, nearest first; `here`, only a worker of this machine."""
     settings = site.settings
+    for sentence in settings.warnings:
+        yield Trial("settings", "settings", partial(_warned, sentence), "")
     yield Trial(
         "store",
         "state folder",
@@ -118,6 +120,11 @@ def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
             partial(_fhir, site, tenant),
             "check fhir_base and client_id, and register the output of `scanhook keys jwks`",
         )
+
+
+def _warned(sentence: str) -> str:
+    """What a site chose is no fault, but nobody shall forget it."""
+    return f"warning: {sentence}"
 
 
 def _store(site: Site) -> str:

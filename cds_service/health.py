@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from flask import Blueprint, Response, jsonify
 
@@ -65,10 +65,16 @@ def _detailed(details: Details) -> dict[str, str]:
         return {}
 
 
-def health_blueprint(checks: Mapping[str, Check], details: Details | None = None) -> Blueprint:
+def health_blueprint(
+    checks: Mapping[str, Check],
+    details: Details | None = None,
+    warnings: Sequence[str] = (),
+    tell: Callable[[], bool] = lambda: True,
+) -> Blueprint:
     """``/healthz`` (the process answers) and ``/readyz`` (it can do its work: 200, else 503).
 
-    `details` says of each model how it serves.
+    `details` says of each model how it serves, `warnings` are about the settings; `tell` is
+    whether the present request may read more than the status.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -79,9 +85,13 @@ def health_blueprint(checks: Mapping[str, Check], details: Details | None = None
     @blueprint.get("/readyz")
     def ready() -> tuple[Response, int]:
         well, said = readiness(checks)
-        body: dict[str, object] = {"status": "ready" if well else "not ready", "checks": said}
-        if details is not None:
-            body["models"] = _detailed(details)
+        body: dict[str, object] = {"status": "ready" if well else "not ready"}
+        if tell():
+            body["checks"] = said
+            if details is not None:
+                body["models"] = _detailed(details)
+            if warnings:
+                body["warnings"] = list(warnings)
         return jsonify(body), 200 if well else 503
 
     return blueprint

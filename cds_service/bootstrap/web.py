@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -39,6 +40,8 @@ from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
 from inference.analysis import Outcome
 
+_log = logging.getLogger(__name__)
+
 
 def web_app(site: Site) -> Flask:
     """The WSGI application.
@@ -50,6 +53,8 @@ def web_app(site: Site) -> Flask:
         site.check_queue()
     site.published_keys()  # one that is unfit is found out now
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
+    for sentence in settings.warnings:
+        _log.warning(sentence)
     redis = dispatcher.transport.connection
     desk = _desk(site, dispatcher)
     return create_app(
@@ -72,7 +77,10 @@ def web_app(site: Site) -> Flask:
 def _desk(site: Site, dispatcher: Dispatcher) -> HookDesk:
     settings = site.settings
     bases = {archive.name: archive.base_url for archive in settings.archives}
-    addresses = {t.name: ArchiveAddresses(bases, default=t.archive) for t in settings.tenants}
+    addresses = {
+        t.name: ArchiveAddresses({name: bases[name] for name in t.archives}, default=t.archive)
+        for t in settings.tenants
+    }
     served = ServedModels(
         site.model_set, frozenset(package.manifest.id for package in site.registry.packages)
     )

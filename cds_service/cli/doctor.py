@@ -13,7 +13,7 @@ from cds_service.bootstrap import Site
 from cds_service.cli import EXIT_BAD_ANSWER
 from cds_service.doctor import Finding, examine, trials
 
-KINDS = ("store", "queue", "clock", "worker", "models", "archive", "keys", "fhir")
+KINDS = ("settings", "store", "queue", "clock", "worker", "models", "archive", "keys", "fhir")
 
 
 @click.command(name="doctor")

@@ -33,7 +33,9 @@ class Refusal(StrEnum):
     AUDIENCE = "audience"
     TIME = "time"
     LIFETIME = "lifetime"
+    CERTIFICATE = "certificate"
     REPLAYED = "replayed"
+    OPERATOR = "operator"
 
 
 class SecurityError(ServiceError):

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -88,7 +89,7 @@ class CallerKeySets:
         self._fetch = fetch
         self._clock = clock
         self._background = background
-        self._issuers: dict[str, _Issuer] = {}
+        self._issuers: dict[tuple[str, str, Path | None], _Issuer] = {}
         self._lock = threading.Lock()
 
     def key(self, tenant: TenantSettings, kid: str, algorithm: str) -> PublicKey:
@@ -97,7 +98,7 @@ class CallerKeySets:
         Raises:
             InvalidToken: there is none, or it is of another kind, curve or size.
         """
-        issuer = self._issuer(tenant.issuer)
+        issuer = self._issuer(tenant)
         if kid not in issuer.keys:
             self._refresh(tenant, issuer, WAIT_S)
         elif issuer.stale(self._clock()) and issuer.may_try(self._clock()):
@@ -111,9 +112,11 @@ class CallerKeySets:
         """How many usable keys the tenant's source holds now; raises what reading it raises."""
         return len(self._load(tenant))
 
-    def _issuer(self, name: str) -> _Issuer:
+    def _issuer(self, tenant: TenantSettings) -> _Issuer:
+        """Tenants of one issuer share its keys if they are told to find them in the same place."""
+        place = (tenant.issuer, tenant.jwks_url, tenant.jwks_file)
         with self._lock:
-            return self._issuers.setdefault(name, _Issuer())
+            return self._issuers.setdefault(place, _Issuer())
 
     def _refresh(self, tenant: TenantSettings, issuer: _Issuer, wait_s: float) -> None:
         """Fetch the set, unless it was tried just now; who waited finds what the other fetched."""

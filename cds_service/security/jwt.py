@@ -6,10 +6,9 @@ The token names an issuer and a key; both only select what we were configured wi
 
 from __future__ import annotations
 
-import hmac
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,18 +42,29 @@ class CallerKeys(Protocol):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, proved by a signature."""
+    """Who calls, proved by a signature.
+
+    `misdirected`: the token names another audience, which the tenant's settings accept.
+    """
 
     tenant: TenantSettings
     token_id: str
     expires_s: float
+    misdirected: bool = False
+
+
+class TenantOf(Protocol):
+    """Finds a tenant (see `Settings.tenant_of`)."""
+
+    def __call__(self, issuer: str, claim: str = ..., /) -> TenantSettings | None:
+        """The tenant of an exact ``iss`` and, where it is told apart by it, claim ``tenant``."""
 
 
 @dataclass(frozen=True)
 class Verifier:
-    """Checks tokens; `tenant_of` finds the tenant of an exact ``iss``, `clock` is epoch seconds."""
+    """Checks tokens; `tenant_of` finds whose they say they are, `clock` is epoch seconds."""
 
-    tenant_of: Callable[[str], TenantSettings | None]
+    tenant_of: TenantOf
     keys: CallerKeys
     clock: Callable[[], float]
 
@@ -73,13 +83,15 @@ class Verifier:
         tenant = self._tenant(unproved)
         algorithm, kid = _checked_header(header, tenant)
         claims = _proved(token, self.keys.key(tenant, kid, algorithm), algorithm)
-        _check_audience(claims, audience)
+        exact = _checked_audience(claims, audience, tenant.accepted_audiences)
         expires_s = _check_times(claims, self.clock())
-        return Caller(tenant, _name(claims.get("jti"), Refusal.CLAIMS), expires_s)
+        token_id = _name(claims.get("jti"), Refusal.CLAIMS)
+        return Caller(tenant, token_id, expires_s, misdirected=not exact)
 
     def _tenant(self, unproved: Mapping[str, Any]) -> TenantSettings:
-        issuer = unproved.get("iss")
-        tenant = self.tenant_of(issuer) if isinstance(issuer, str) else None
+        issuer, claim = unproved.get("iss"), unproved.get("tenant")
+        claimed = claim if isinstance(claim, str) else ""
+        tenant = self.tenant_of(issuer, claimed) if isinstance(issuer, str) else None
         if tenant is None:
             raise InvalidToken(Refusal.ISSUER)
         return tenant
@@ -134,13 +146,17 @@ def _proved(token: str, key: Any, algorithm: str) -> dict[str, Any]:
     return load_json(payload)
 
 
-def _check_audience(claims: Mapping[str, Any], audience: str) -> None:
-    """Exactly this endpoint: a token that is good elsewhere too could be replayed there."""
+def _checked_audience(claims: Mapping[str, Any], endpoint: str, accepted: Collection[str]) -> bool:
+    """Whether it is exactly this endpoint, or else one that is `accepted` all the same.
+
+    A token that is good elsewhere too could be replayed there.
+    """
     stated = claims.get("aud")
     if isinstance(stated, list) and len(stated) == 1:
         stated = stated[0]
-    if not isinstance(stated, str) or not hmac.compare_digest(stated.encode(), audience.encode()):
+    if not isinstance(stated, str) or stated not in (endpoint, *accepted):
         raise InvalidToken(Refusal.AUDIENCE)
+    return stated == endpoint
 
 
 def _check_times(claims: Mapping[str, Any], now_s: float) -> float:

@@ -16,9 +16,11 @@ from cds_service.settings.parts import (
     ArchiveSettings,
     HookSettings,
     ModelsSettings,
+    MutualTlsSettings,
     TenantSettings,
     WebSettings,
     WorkerSettings,
+    fingerprint,
 )
 from cds_service.settings.production import on_this_machine
 from cds_service.settings.site import Settings, load
@@ -28,6 +30,7 @@ __all__ = [
     "ArchiveSettings",
     "HookSettings",
     "ModelsSettings",
+    "MutualTlsSettings",
     "PagesSettings",
     "SandboxSecrets",
     "Settings",
@@ -37,6 +40,7 @@ __all__ = [
     "WebSettings",
     "WorkerSettings",
     "environment_without_settings",
+    "fingerprint",
     "forget_secrets",
     "load",
     "on_this_machine",

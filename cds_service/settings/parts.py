@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from cds_service.settings.cards import TenantCards, Thresholds
 from cds_service.settings.smart import SmartApp
 from inference.limits import MIB
 
+_FINGERPRINT = re.compile(r"[0-9a-fA-F]{2}(?::?[0-9a-fA-F]{2}){31}")
+
 Algorithm = Literal["ES384", "RS384", "ES256", "RS256"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def fingerprint(text: str) -> str:
+    """A SHA-256 in small hex without colons; empty if `text` is none."""
+    return text.replace(":", "").lower() if _FINGERPRINT.fullmatch(text) else ""
 
 
 class Part(BaseModel):
@@ -76,6 +92,20 @@ class TenantSettings(Part):
     issuer: str
     """The exact ``iss`` of its hook calls (CDS Hooks 2.0.1, Trusting CDS Clients)."""
 
+    tenant_claim: str = Field(default="", max_length=256)
+    """The exact claim ``tenant`` of its calls, where one issuer signs for several organisations:
+    each is a tenant of its own here. Empty: the issuer is one tenant, whatever it claims."""
+
+    accepted_audiences: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Values of ``aud`` that are accepted beside the endpoint's own URL, for an EHR in which they
+    were typed wrongly. A token with one of them is good for every endpoint (once): each such call
+    is logged as a warning, and the doctor and ``/readyz`` say so. Mend the EHR, then empty this."""
+
+    client_certificates: tuple[str, ...] = ()
+    """Certificates of which a call must present one beside its token (mutual TLS): SHA-256 in hex,
+    or the subject exactly as the proxy writes it. Two while one is renewed; empty asks for none.
+    Needs `mutual_tls.proxies`."""
+
     jwks_url: str = ""
     """Where its public keys are; the ``jku`` of a token is compared with it and never followed."""
 
@@ -93,6 +123,10 @@ class TenantSettings(Part):
 
     archive: str
     """Name of the archive for studies whose ImagingStudy names no usable Endpoint."""
+
+    further_archives: tuple[str, ...] = ()
+    """Names of further archives that its Endpoints may select; no other is asked for this tenant.
+    Tenants that share an archive share what is in it."""
 
     backend: Literal["none", "smart", "open"] = "none"
     """How workers read and write without a user: not at all; by SMART Backend Services; or without
@@ -139,6 +173,17 @@ class TenantSettings(Part):
     smart_app: SmartApp = SmartApp()
     """Who we are where the page is launched from this EHR's charts."""
 
+    @field_validator("client_certificates")
+    @classmethod
+    def fingerprints_have_one_form(cls, certificates: tuple[str, ...]) -> tuple[str, ...]:
+        """Fingerprints in small letters without colons, subjects as they are."""
+        return tuple(fingerprint(each) or each for each in certificates)
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Names of all archives that are asked for this tenant, the default one first."""
+        return (self.archive, *self.further_archives)
+
     @model_validator(mode="after")
     def keys_are_known(self) -> Self:
         """A tenant without keys could never be verified."""
@@ -149,6 +194,20 @@ class TenantSettings(Part):
         if self.smart_app.confidential and not self.signing_key_file:
             raise ValueError(f"tenant {self.name}: a confidential smart_app needs signing_key_file")
         return self
+
+
+class MutualTlsSettings(Part):
+    """Certificates of EHRs, as a proxy that ends TLS hands them on; off until `proxies` are named.
+
+    A certificate joins the token and never replaces it."""
+
+    proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses or networks of the proxies whose header is believed; from everywhere else it is not
+    looked at. The proxy must check the certificate, and drop the header that a client sends."""
+
+    header: str = Field(default="Client-Cert", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")
+    """The header with the certificate: the whole of it (RFC 9440, or percent-encoded PEM), its
+    SHA-256 in hex, or its subject."""
 
 
 class HookSettings(Part):
@@ -252,6 +311,10 @@ class WebSettings(Part):
 
     connections: int = Field(default=200, ge=10)
     """Open sockets; slow ones are cut after 10 s."""
+
+    operator_token: SecretStr = SecretStr("")
+    """Bearer token for ``/metrics`` and for the reasons of ``/readyz``, both of which name tenants;
+    empty shows them to whoever reaches the port, which is then the proxy's to keep."""
 
     frame_ancestors: tuple[str, ...] = ()
     """Origins of EHRs that show the explanation page in a frame; by default none may."""

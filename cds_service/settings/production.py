@@ -1,4 +1,4 @@
-"""What production refuses, with what to set instead."""
+"""What production refuses, with what to set instead, and what is borne with a warning."""
 
 from __future__ import annotations
 
@@ -48,6 +48,16 @@ def refuse_unsafe(settings: Settings) -> None:
         problems.append("redis_url crosses the network in clear: use rediss:// or unix://")
     if problems:
         raise ValueError("; ".join(problems))
+
+
+def warnings(settings: Settings) -> tuple[str, ...]:
+    """A sentence for each lock that is open because a site said so."""
+    return tuple(
+        f"tenant {t.name}: tokens for {len(t.accepted_audiences)} other audience(s) are accepted; "
+        "mend the aud in the EHR, then empty accepted_audiences"
+        for t in settings.tenants
+        if t.accepted_audiences
+    )
 
 
 def on_this_machine(url: str) -> bool:

@@ -23,11 +23,12 @@ from cds_service.settings.parts import (
     ArchiveSettings,
     HookSettings,
     ModelsSettings,
+    MutualTlsSettings,
     TenantSettings,
     WebSettings,
     WorkerSettings,
 )
-from cds_service.settings.production import queue_address, refuse_unsafe
+from cds_service.settings.production import queue_address, refuse_unsafe, warnings
 from cds_service.settings.triggers import TriggerSettings
 from inference.limits import Limits
 
@@ -105,6 +106,9 @@ class Settings(BaseSettings):
     triggers: TriggerSettings = TriggerSettings()
     """What starts an analysis before a hook asks."""
 
+    mutual_tls: MutualTlsSettings = MutualTlsSettings()
+    """How certificates of EHRs are handed on by a proxy."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -129,19 +133,23 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def names_fit(self) -> Self:
-        """Every tenant's archive exists, no name is there twice."""
+        """Every tenant's archives exist, no name is there twice, nobody is taken for another."""
         archives = [archive.name for archive in self.archives]
         for kind, names in (
             ("archive", archives),
             ("tenant", [tenant.name for tenant in self.tenants]),
-            ("issuer", [tenant.issuer for tenant in self.tenants]),
+            ("issuer", [(tenant.issuer, tenant.tenant_claim) for tenant in self.tenants]),
             ("launching fhir_base", [t.fhir_base.rstrip("/") for t in self.tenants if t.smart_app]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"two {kind}s have the same name")
         for tenant in self.tenants:
-            if tenant.archive not in archives:
-                raise ValueError(f"tenant {tenant.name}: no archive is named {tenant.archive!r}")
+            for name in set(tenant.archives) - set(archives):
+                raise ValueError(f"tenant {tenant.name}: no archive is named {name!r}")
+            if not tenant.tenant_claim and len(self._signed_by(tenant.issuer)) > 1:
+                raise ValueError(f"tenant {tenant.name}: its issuer has others, give tenant_claim")
+            if tenant.client_certificates and not self.mutual_tls.proxies:
+                raise ValueError(f"tenant {tenant.name}: certificates need mutual_tls.proxies")
         return self
 
     @model_validator(mode="after")
@@ -173,9 +181,18 @@ class Settings(BaseSettings):
         """The tenant of that name."""
         return next((t for t in self.tenants if t.name == name), None)
 
-    def tenant_of(self, issuer: str) -> TenantSettings | None:
-        """The tenant whose hook calls are signed by exactly this issuer."""
-        return next((t for t in self.tenants if t.issuer == issuer), None)
+    def tenant_of(self, issuer: str, claim: str = "") -> TenantSettings | None:
+        """The tenant whose hook calls are signed by exactly this issuer, with this ``tenant``."""
+        signed = self._signed_by(issuer)
+        return next((t for t in signed if t.tenant_claim in ("", claim)), None)
+
+    def _signed_by(self, issuer: str) -> tuple[TenantSettings, ...]:
+        return tuple(t for t in self.tenants if t.issuer == issuer)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each setting that is accepted and had better be another."""
+        return warnings(self)
 
 
 def load(config: Path | None = None) -> Settings:

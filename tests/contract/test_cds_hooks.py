@@ -773,14 +773,21 @@ def test_a98_key_rotation() -> None:
 
 
 def test_a99_tenant() -> None:
-    """SHOULD: Where the claim tenant is used, tenants are listed.
+    """SHOULD: Where the claim tenant is used, tenants are listed."""
+    north, south = (
+        ehr.tenant(name=name, tenant_claim=name, fhir_base=f"https://{name}.example.org/fhir")
+        for name in ("north", "south")
+    )
+    at = site(tenants=(north, south))
 
-    Not offered: an issuer is a tenant; the claim opens nothing that its issuer may not have.
-    """
-    at = site()
-    token = at.ehr.token(ehr.BASE_URL + PATIENT_VIEW, tenant="another-hospital")
-    body = by_server(fhirServer="https://another-hospital.example.org/fhir")
-    assert call(at, body, Authorization=f"Bearer {token}").status_code == 403
+    def of(claim: str | None, whose: str = "south") -> int:
+        token = at.ehr.token(ehr.BASE_URL + PATIENT_VIEW, tenant=claim)
+        body = patient_view(fhirServer=f"https://{whose}.example.org/fhir")
+        return call(at, body, Authorization=f"Bearer {token}").status_code
+
+    assert of("south") == 200
+    assert of("south", whose="north") == 403
+    assert [of("east"), of(None), of("")] == [401, 401, 401]
 
 
 def test_a100_logs(caplog: pytest.LogCaptureFixture) -> None:
@@ -801,13 +808,15 @@ def test_a101_sandbox_issuer() -> None:
 
 
 def test_a102_mutual_tls() -> None:
-    """MAY: Mutual TLS replaces or joins the token.
-
-    Not offered: a proxy may ask for certificates; a header that names one opens nothing.
-    """
-    headers = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-S-DN": "CN=ehr.example.org"}
-    answer = site().client().post(PATIENT_VIEW, json=patient_view(), headers=headers)
-    assert answer.status_code == 401
+    """MAY: Mutual TLS joins the token: a certificate that a listed proxy hands on is compared."""
+    at = site(
+        tenants=(ehr.tenant(client_certificates=["CN=ehr.example.org"]),),
+        mutual_tls={"proxies": ["127.0.0.1/32"], "header": "X-SSL-Client-S-DN"},
+    )
+    names = ({}, {"X-SSL-Client-S-DN": "CN=else"}, {"X-SSL-Client-S-DN": "CN=ehr.example.org"})
+    assert [call(at, **name).status_code for name in names] == [401, 401, 200]
+    without_token = at.client().post(PATIENT_VIEW, json=patient_view(), headers=names[-1])
+    assert without_token.status_code == 401
 
 
 def test_a103_browser_clients() -> None:
@@ -819,14 +828,15 @@ def test_a103_browser_clients() -> None:
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_a104_wrong_audience() -> None:
-    """MAY: An audience that an EHR has wrong is accepted where a site says so.
-
-    Not offered: an audience that is not the endpoint's URL is refused, whoever sends it.
-    """
-    at = site()
-    token = at.ehr.token("sand_man")
-    assert call(at, Authorization=f"Bearer {token}").status_code == 401
+def test_a104_wrong_audience(caplog: pytest.LogCaptureFixture) -> None:
+    """MAY: An audience that an EHR has wrong is accepted where a site says so, with a warning."""
+    strict, lenient = site(), site(tenants=(ehr.tenant(accepted_audiences=["sand_man"]),))
+    for at, status in ((strict, 401), (lenient, 200)):
+        token = at.ehr.token("sand_man")
+        assert call(at, Authorization=f"Bearer {token}").status_code == status
+    assert [r.message for r in caplog.records].count("audience of another endpoint") == 1
+    assert "accepted_audiences" in str(lenient.client().get("/readyz").get_json()["warnings"])
+    assert "warnings" not in strict.client().get("/readyz").get_json()
 
 
 def one_card() -> dict[str, Any]:

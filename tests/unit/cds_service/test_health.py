@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cds_service.health import NotReady, heartbeat, readiness
+from tests.doubles import ehr
 from tests.doubles.hooking import site
 
 
@@ -53,3 +54,17 @@ def test_a_worker_must_have_been_heard_of_lately(last_s: float | None, fine: boo
     else:
         with pytest.raises(NotReady):
             check()
+
+
+def test_who_is_no_operator_learns_whether_and_not_why() -> None:
+    at = site(
+        web={"operator_token": "only-for-operators"},
+        tenants=(ehr.tenant(accepted_audiences=["sand_man"]),),
+    )
+    at.extra["checks"] = {"queue": lambda: None}
+    client, known = at.client(), {"Authorization": "Bearer only-for-operators"}
+    assert client.get("/readyz").get_json() == {"status": "ready"}
+    assert {"checks", "warnings"} <= client.get("/readyz", headers=known).get_json().keys()
+    for headers, status in (({}, 401), ({"Authorization": "Bearer x"}, 401), (known, 200)):
+        assert client.get("/metrics", headers=headers).status_code == status
+    assert client.get("/healthz").status_code == 200

@@ -19,6 +19,8 @@ from cds_service.settings import (
     load,
 )
 from docs.settings_page import page
+from tests.doubles import ehr
+from tests.doubles.hooking import settings as hook_settings
 
 SECRET = "s" * 40
 UNREADABLE = Path("/proc/self/mem")  # a plain file whose first byte nobody may read, root included
@@ -257,3 +259,27 @@ def test_every_field_says_what_it_means(model: type[BaseModel]) -> None:
 def test_the_settings_page_is_what_the_code_says() -> None:
     written = Path(__file__).parents[3] / "docs" / "settings.md"
     assert written.read_text(encoding="utf-8") == page(), "run: python -m docs.settings_page"
+
+
+def test_one_issuer_may_sign_for_several_tenants_if_each_can_be_told() -> None:
+    north, south = (ehr.tenant(name=name, tenant_claim=name) for name in ("north", "south"))
+    known = hook_settings(tenants=(north, south))
+    assert known.tenant_of(ehr.ISSUER, "south") == south
+    assert [known.tenant_of(ehr.ISSUER, other) for other in ("", "east", "North")] == [None] * 3
+    with pytest.raises(ValueError, match="give tenant_claim"):
+        hook_settings(tenants=(north, ehr.tenant(name="both")))
+    with pytest.raises(ValueError, match="two issuers"):
+        hook_settings(tenants=(north, ehr.tenant(name="again", tenant_claim="north")))
+
+
+def test_an_archive_that_a_tenant_may_not_ask_is_not_configured_for_it() -> None:
+    assert ehr.tenant(further_archives=["old"]).archives == ("pacs", "old")
+    with pytest.raises(ValueError, match="no archive is named 'old'"):
+        hook_settings(tenants=(ehr.tenant(further_archives=["old"]),))
+
+
+def test_an_accepted_audience_is_a_warning_that_names_no_secret() -> None:
+    assert hook_settings().warnings == ()
+    (sentence,) = hook_settings(tenants=(ehr.tenant(accepted_audiences=["sand_man"]),)).warnings
+    assert "tenant ehr" in sentence
+    assert "sand_man" not in sentence
