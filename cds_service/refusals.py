@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 from waitress.utilities import RequestEntityTooLarge
 
@@ -77,6 +77,19 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress states no typ
     forgetting = False
     expect_continue: bool = False
 
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the header, and refuse one that says twice how long its body is (RFC 9112, 6.1).
+
+        A proxy in front may have believed the other: whose request is it that comes next?
+        """
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # a number that Python does not read
+            raise ParsingError("Content-Length is invalid") from None
+        said_twice = self.chunked and "CONTENT_LENGTH" in self.headers
+        if said_twice or "TRANSFER_ENCODING" in self.headers:  # still there: not HTTP/1.1
+            raise ParsingError("Transfer-Encoding is ambiguous")
+
     def received(self, data: bytes) -> int:
         """Take bytes of the request; returns how many."""
         if self.forgetting:
@@ -104,6 +117,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress states no types
 
     parser_class = Parser
     error_task_class = Refusal
+
+    def handle_read(self) -> None:
+        """Read what has come; a request is as old as its first byte, however slowly it grows.
+
+        waitress cuts who is silent: a byte now and then would keep a connection for ever.
+        """
+        unfinished, since_s = self.request, self.last_activity
+        super().handle_read()
+        if unfinished is not None and self.request is unfinished:
+            self.last_activity = since_s
 
 
 class SecureChannel(Channel):

@@ -8,7 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
+from types import SimpleNamespace
 
 import pytest
 from waitress import wasyncore
@@ -16,6 +17,7 @@ from waitress import wasyncore
 from cds_service.refusals import SecureChannel
 from cds_service.security.headers import ALWAYS
 from cds_service.web import server
+from tests.doubles import ehr
 from tests.doubles.hooking import PATIENT_VIEW, Site, patient_view, settings
 
 
@@ -24,15 +26,22 @@ def at() -> Site:
     return Site(settings(web={"port": 0, "threads": 4}, hook={"body_bytes": 100_000}))
 
 
+@contextmanager
+def running(at: Site) -> Iterator[int]:
+    """The port on which it listens."""
+    made = server(at.app, at.settings)
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    yield made.effective_port
+    made.task_dispatcher.shutdown()
+    made.trigger.pull_trigger(lambda: wasyncore.close_all(made._map))
+    thread.join(5)
+
+
 @pytest.fixture
 def port(at: Site) -> Iterator[int]:
-    running = server(at.app, at.settings)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    yield running.effective_port
-    running.task_dispatcher.shutdown()
-    running.trigger.pull_trigger(lambda: wasyncore.close_all(running._map))
-    thread.join(5)
+    with running(at) as free:
+        yield free
 
 
 def post(port: int, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
@@ -115,8 +124,18 @@ POST = b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\n"
 @pytest.mark.parametrize(
     ("rude", "status"),
     [
-        # no body can be smuggled in: chunked wins, and what is after it is another request
-        (POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 404),
+        # no body can be smuggled in
+        (POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", 400),
+        (POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400),
+        (POST + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\n1234", 400),
+        (POST + b"Content-Length: 4\r\nContent-Length: 9\r\n\r\n1234", 400),
+        (POST + b"Content-Length: +4\r\n\r\n1234", 400),
+        (POST + b"Content-Length: 0x4\r\n\r\n1234", 400),
+        (POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n1234", 400),
         (POST + b"Content-Length: -1\r\n\r\n", 400),
         (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
@@ -138,6 +157,60 @@ def test_a_refusal_over_https_says_that_it_is_always_https() -> None:
     with closing(server(site.app, site.settings)) as made:
         assert made.channel_class is SecureChannel
         assert made.channel_class.error_task_class.https
+
+
+def test_a_byte_now_and_then_keeps_no_connection(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, clock = server(at.app, at.settings), SimpleNamespace(time=lambda: clock.now_s, now_s=0.0)
+    monkeypatch.setattr("waitress.channel.time", clock)
+    ours, theirs = socket.socketpair()
+    with closing(made), ours, theirs:
+        channel = made.channel_class(made, theirs, ("127.0.0.1", 1), made.adj, map={})
+        made.active_channels[0] = channel
+        for clock.now_s in (100.0, 104.0, 108.0):
+            ours.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: y\r\n"[:10])
+            channel.handle_read()
+        made.maintenance(109.9)
+        assert not channel.will_close
+        made.maintenance(110.1)
+        assert channel.will_close
+        del made.active_channels[0]
+
+
+def test_who_says_nothing_between_two_requests_may_stay_as_long(
+    at: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, clock = server(at.app, at.settings), SimpleNamespace(time=lambda: clock.now_s, now_s=0.0)
+    monkeypatch.setattr("waitress.channel.time", clock)
+    monkeypatch.setattr(made, "add_task", lambda channel: channel.requests.clear())
+    ours, theirs = socket.socketpair()
+    with closing(made), ours, theirs:
+        channel = made.channel_class(made, theirs, ("127.0.0.1", 1), made.adj, map={})
+        made.active_channels[0] = channel
+        for clock.now_s in (100.0, 109.0, 118.0):
+            ours.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            channel.handle_read()
+            made.maintenance(clock.now_s + 9.9)
+            assert not channel.will_close
+        del made.active_channels[0]
+
+
+@pytest.mark.parametrize(("name", "status"), [("Client_Cert", 401), ("Client-Cert", 200)])
+def test_no_other_spelling_of_a_header_passes_for_the_one_that_a_proxy_drops(
+    name: str, status: int
+) -> None:
+    """WSGI would read both as the same."""
+    known = ehr.tenant(client_certificates=["CN=ehr"])
+    proxies = {"proxies": ["127.0.0.1/32"]}
+    at = Site(settings(web={"port": 0}, tenants=(known,), mutual_tls=proxies))
+    with running(at) as port:
+        assert post(port, BODY, signed(at) | {name: "CN=ehr"})[0] == status
+
+
+def test_there_is_no_debug_mode(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    assert not at.app.debug
+    answer = at.client().get("/healthz?__debugger__=yes&cmd=resource&f=style.css")
+    assert answer.get_json() == {"status": "ok"}
 
 
 def test_slow_clients_do_not_keep_others_waiting(at: Site, port: int) -> None:
