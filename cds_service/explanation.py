@@ -349,7 +349,7 @@ def _gate(gate: GateResult) -> PageGate:
 
 
 def _picture(explanation: Explanation) -> PagePicture:
-    width, height = _png_size(explanation.image_png)
+    width, height = png_size(explanation.image_png)
     return PagePicture(
         method=explanation.method,
         layer=explanation.layer,
@@ -365,7 +365,7 @@ def _picture(explanation: Explanation) -> PagePicture:
     )
 
 
-def _png_size(png: bytes) -> tuple[int, int]:
+def png_size(png: bytes) -> tuple[int, int]:
     """(width, height) of a PNG: IHDR is always the first chunk (ISO 15948, 11.2.2)."""
     if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR" or len(png) < 24:
         return 0, 0

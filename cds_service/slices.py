@@ -12,7 +12,7 @@ from hashlib import sha256
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from cds_service.explanation import modality_of
+from cds_service.explanation import modality_of, png_size
 from inference.analysis import Analysis, ModelResult, SeriesImages, SliceOutline
 from inference.explain.sheet import FOOTER, plain
 from inference.explain.stack import PackedSeries, PackedSlice, pack
@@ -73,7 +73,8 @@ class ResultEntry(_Frozen):
     """What is shown of one result: which series, its outlines by slice, and a plain key image.
 
     `first` is the slice that is shown first. `footer` is how many rows of a drawn picture lie below
-    the image. `key` is a PNG, for a result that has no picture of its own.
+    the image. `key` is a PNG of `key_size` (width, height), for a result that has no picture of its
+    own.
     """
 
     series: int
@@ -81,6 +82,7 @@ class ResultEntry(_Frozen):
     lines: dict[int, tuple[Line, ...]]
     footer: int
     key: Piece | None
+    key_size: tuple[int, int]
 
 
 class SliceIndex(_Frozen):
@@ -157,12 +159,14 @@ def _result(
     shown = images[place]
     by_number = dict(zip(shown.numbers, shown.slices, strict=True))
     first = result.deciding_slice if result.deciding_slice in by_number else _middle(shown.numbers)
+    key = plain(by_number[first]) if result.explanation is None else b""
     return ResultEntry(
         series=place,
         first=first,
         lines=_lines(result.outlines, by_number),
         footer=FOOTER,
-        key=file.add(plain(by_number[first])) if result.explanation is None else None,
+        key=file.add(key) if key else None,
+        key_size=png_size(key),
     )
 
 

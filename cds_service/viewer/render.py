@@ -14,6 +14,7 @@ from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 
 from cds_service.explanation import ExplanationPage
+from cds_service.slices import SliceIndex
 from cds_service.viewer import wording
 from cds_service.viewer.view import view_of
 
@@ -34,10 +35,12 @@ class Pages:
         self._root = root
         self._templates.globals["root"] = root
 
-    def explanation(self, page: ExplanationPage, token: str) -> str:
+    def explanation(
+        self, page: ExplanationPage, token: str, slices: SliceIndex | None = None
+    ) -> str:
         """The page that shows why; pictures are addressed below the same `token`."""
         return self._templates.get_template("explanation.html").render(
-            view=view_of(page), token=token
+            view=view_of(page, slices), token=token
         )
 
     def card(self, text: str, address: str = "", files: Sequence[str] = ()) -> str:

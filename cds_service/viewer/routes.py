@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 
 from cds_service.card_files import CardFile
-from cds_service.security.links import Links
+from cds_service.security.links import Links, OpenedLink
 from cds_service.store import ExplanationStore, StoredExplanation
 from cds_service.viewer.render import Pages
+from cds_service.viewer.stack import KEY_IMAGE, index_of, key_image, slice_of
 
 
 class CardSource(Protocol):
@@ -37,7 +38,12 @@ class CardSource(Protocol):
 
 _log = logging.getLogger(__name__)
 _STATIC = Path(__file__).parent / "static"
-_ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_SCRIPTS = ("page.js", "viewer.js", "gestures.js", "picture.js", "slices.js", "status.js")
+_ASSETS = {
+    "page.css": "text/css",
+    "icon.svg": "image/svg+xml",
+    **dict.fromkeys(_SCRIPTS, "text/javascript"),
+}
 
 
 def viewer_blueprint(
@@ -64,6 +70,8 @@ def viewer_blueprint(
 
     routes: dict[str, Callable[..., Response]] = {
         "/e/<token>": viewer.explanation,
+        "/e/<token>/<index>/slices.json": viewer.slice_index,
+        "/e/<token>/<index>/slices/<number>": viewer.slice,
         "/e/<token>/<index>/<name>": viewer.picture,
         "/explanations/<explanation_id>": viewer.closed,
         "/models/<model_id>/<version>": viewer.card,
@@ -94,12 +102,38 @@ class _Viewer:
         if stored is None:
             return self.nothing_here()
         _log.info("explanation-opened", extra={"explanation_id": stored.explanation_id})
-        return Response(self.pages.explanation(stored.page, token))
+        slices = self.store.slices(stored.explanation_id)
+        shown = slices.index if slices else None
+        return Response(self.pages.explanation(stored.page, token, shown))
 
     def picture(self, token: str, index: str, name: str) -> Response:
         stored = self._opened(token)
-        png = _picture(stored, index, name) if stored else None
+        png = self._picture(stored, index, name) if stored else None
         return Response(png, mimetype="image/png") if png is not None else self.nothing_here()
+
+    def _picture(self, stored: StoredExplanation, index: str, name: str) -> bytes | None:
+        if name == KEY_IMAGE:
+            slices = self.store.slices(stored.explanation_id)
+            return key_image(slices, index) if slices else None
+        return _picture(stored, index, name)
+
+    def slice_index(self, token: str, index: str) -> Response:
+        stored = self._opened(token)
+        slices = self.store.slices(stored.explanation_id) if stored else None
+        found = index_of(stored.page, slices, index) if stored and slices else None
+        return jsonify(found) if found is not None else self.nothing_here()
+
+    def slice(self, token: str, index: str, number: str) -> Response:
+        """One slice, compressed as it was kept: every browser takes gzip (RFC 9110, 8.4.1.3)."""
+        link = self._link(token)
+        slices = self.store.slices(link.explanation_id) if link else None
+        if link is None or slices is None or not self.links.concerns(link, slices.study_key):
+            return self.nothing_here()
+        content = slice_of(slices, index, number)
+        if content is None:
+            return self.nothing_here()
+        headers = {"Content-Encoding": "gzip"}
+        return Response(content, mimetype="application/octet-stream", headers=headers)
 
     def closed(self, explanation_id: str) -> Response:
         """Known or not, the id changes nothing: it is not looked up."""
@@ -131,11 +165,13 @@ class _Viewer:
 
     def _opened(self, token: str) -> StoredExplanation | None:
         """The explanation that the link opens, if it is one of the link's own study."""
-        link = self.links.open(token, self.clock_s())
-        if link is None or request.query_string:
-            return None
-        stored = self.store.open(link.explanation_id)
-        return stored if stored and self.links.concerns(link, stored.study_key) else None
+        link = self._link(token)
+        stored = self.store.open(link.explanation_id) if link else None
+        known = link and stored and self.links.concerns(link, stored.study_key)
+        return stored if known else None
+
+    def _link(self, token: str) -> OpenedLink | None:
+        return None if request.query_string else self.links.open(token, self.clock_s())
 
 
 def _headers(frame_ancestors: Sequence[str]) -> dict[str, str]:
@@ -148,6 +184,7 @@ def _headers(frame_ancestors: Sequence[str]) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Content-Security-Policy": (
             "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
+            "connect-src 'self'; "
             f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
         ),
     }

@@ -14,13 +14,12 @@ from cds_service.explanation import (
     PageReason,
     PageResult,
     PageSeries,
-    PageSlice,
 )
+from cds_service.slices import ResultEntry, SliceIndex
 from cds_service.viewer import wording
+from cds_service.viewer.strip import StripView, clamped, ordered, strip_of
 from fhir_mapping.wording import in_sentence
 from inference.analysis import Outcome
-
-_TABLE_ROWS = 400
 
 _LINKED = ("card.json", "card.xml")
 """The files of a model that a result's page links to; the rest are on the card's own page."""
@@ -28,12 +27,14 @@ _LINKED = ("card.json", "card.xml")
 
 @dataclass(frozen=True)
 class LabelView:
-    """One bar; `x` and `mark` are its end and the threshold, 0 to 100."""
+    """One bar, 0 to 100: the band of the probability is from `low` to `high`; `mark` is the
+    threshold."""
 
     display: str
-    percent: str
+    band: str
     threshold: str
-    x: float
+    low: float
+    high: float
     mark: float
     negative: bool
     stated: bool
@@ -50,35 +51,6 @@ class GateView:
 
 
 @dataclass(frozen=True)
-class BarView:
-    """One slice in the strip, in a drawing of 10 units a slice and 100 high."""
-
-    number: int
-    x: float
-    y: float
-    height: float
-    percent: str
-    used: bool
-    deciding: bool
-    strange: bool
-
-
-@dataclass(frozen=True)
-class StripView:
-    """The scores of all slices for one label."""
-
-    label: str
-    summary: str
-    width: int
-    bars: tuple[BarView, ...]
-    window: tuple[tuple[float, float], ...]
-    first: int
-    last: int
-    tabulated: bool
-    any_strange: bool
-
-
-@dataclass(frozen=True)
 class PictureView:
     """The picture of one result, with what must be known; `inside` is the label in a sentence."""
 
@@ -91,6 +63,15 @@ class PictureView:
     faithfulness: str
     caution: str
     outline: bool
+
+
+@dataclass(frozen=True)
+class PlainView:
+    """The image that an answer rests on, where nothing was drawn over it."""
+
+    width: int
+    height: int
+    alternative: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +104,9 @@ class ResultView:
     failed: tuple[GateView, ...]
     gates: tuple[GateView, ...]
     picture: PictureView | None
+    plain: PlainView | None
     no_picture: str
+    thinned: str
     strip: StripView | None
     precision: str
     notes: ModelNotes
@@ -157,8 +140,8 @@ class PageView:
     models_not_run: tuple[tuple[str, tuple[PageReason, ...]], ...]
 
 
-def view_of(page: ExplanationPage) -> PageView:
-    """ExplanationPage -> PageView."""
+def view_of(page: ExplanationPage, slices: SliceIndex | None = None) -> PageView:
+    """ExplanationPage -> PageView; `slices` are the images that it can scroll through."""
     machine, human = wording.moment(page.analysed_ms)
     stages = {r.notes.stage for r in page.results if r.notes} or {"research"}
     return PageView(
@@ -169,7 +152,7 @@ def view_of(page: ExplanationPage) -> PageView:
         when=human,
         fingerprint=page.instance_digest[:12],
         research="research" in stages,
-        results=tuple(_result(i, result) for i, result in enumerate(page.results)),
+        results=tuple(_result(i, result, slices) for i, result in enumerate(page.results)),
         series_used=tuple(_series(s) for s in page.series if s.used),
         series_left_out=tuple(_series(s) for s in page.series if not s.used),
         models_not_run=tuple(
@@ -178,9 +161,10 @@ def view_of(page: ExplanationPage) -> PageView:
     )
 
 
-def _result(index: int, result: PageResult) -> ResultView:
+def _result(index: int, result: PageResult, slices: SliceIndex | None) -> ResultView:
     gates = tuple(_gate(gate) for gate in result.gates)
-    shown = _label_of_interest(result)
+    kept = slices.results[index] if slices and index < len(slices.results) else None
+    series = slices.series[kept.series] if slices and kept else None
     return ResultView(
         index=index,
         value=result,
@@ -198,7 +182,7 @@ def _result(index: int, result: PageResult) -> ResultView:
             )
             for measured in result.measurements
         ),
-        labels=tuple(_label(label, result) for label in _ordered(result)),
+        labels=tuple(_label(label, result) for label in ordered(result)),
         threshold_meaning=wording.threshold_meaning(result.labels),
         calibration=wording.calibration(result.notes.calibration if result.notes else None),
         position=wording.position(result),
@@ -206,8 +190,10 @@ def _result(index: int, result: PageResult) -> ResultView:
         failed=tuple(gate for gate in gates if not gate.passed),
         gates=gates,
         picture=_picture(result, result.picture) if result.picture else None,
+        plain=_plain(result, kept) if kept and not result.picture else None,
         no_picture="" if result.picture or not result.slices else wording.no_picture(result),
-        strip=_strip(result, shown) if shown is not None and len(result.slices) > 1 else None,
+        thinned=wording.thinned(len(series.slices), series.total) if series else "",
+        strip=strip_of(result),
         precision=wording.precision(result.precision),
         notes=result.notes or ModelNotes(),
         card=f"{quote(result.model_id, safe='')}/{quote(result.model_version, safe='')}",
@@ -219,18 +205,15 @@ def _result(index: int, result: PageResult) -> ResultView:
     )
 
 
-def _ordered(result: PageResult) -> list[PageLabel]:
-    """Findings by probability, then what is no finding."""
-    return sorted(result.labels, key=lambda label: (label.negative, -label.probability))
-
-
 def _label(label: PageLabel, result: PageResult) -> LabelView:
+    low, high = wording.band_ends(label.probability)
     return LabelView(
         display=label.display,
-        percent=wording.against(label.probability, label.threshold),
-        threshold=wording.percent(label.threshold),
-        x=_clamped(label.probability),
-        mark=_clamped(label.threshold),
+        band=wording.band(label.probability),
+        threshold=wording.stated_from(label.probability, label.threshold),
+        low=low,
+        high=high,
+        mark=clamped(label.threshold),
         negative=label.negative,
         stated=result.finding is not None and result.finding.key == label.key,
     )
@@ -240,6 +223,11 @@ def _gate(gate: PageGate) -> GateView:
     compared = gate.value is not None and gate.limit is not None
     numbers = f"measured {gate.value:.3g}, limit {gate.limit:.3g}" if compared else ""
     return GateView(wording.gate_title(gate.gate), gate.passed, gate.sentence, numbers)
+
+
+def _plain(result: PageResult, kept: ResultEntry) -> PlainView:
+    width, height = kept.key_size
+    return PlainView(width, height, f"{wording.position(result) or 'An image'}, in grey")
 
 
 def _picture(result: PageResult, picture: PagePicture) -> PictureView:
@@ -258,52 +246,7 @@ def _picture(result: PageResult, picture: PagePicture) -> PictureView:
     )
 
 
-def _label_of_interest(result: PageResult) -> int | None:
-    """The label whose scores are drawn: the one explained, the one stated, or the likeliest one."""
-    keys = [label.key for label in result.labels]
-    wanted = [result.picture.label_key] if result.picture else []
-    wanted += [result.finding.key] if result.finding else []
-    wanted += [label.key for label in _ordered(result)]
-    return next((keys.index(key) for key in wanted if key in keys), None)
-
-
-def _strip(result: PageResult, label: int) -> StripView:
-    bars = tuple(_bar(i, scored, label, result) for i, scored in enumerate(result.slices))
-    highest = max(bars, key=lambda bar: bar.height)
-    return StripView(
-        label=result.labels[label].display,
-        summary=f"Highest on slice {highest.number}: {highest.percent}.",
-        width=10 * len(bars),
-        bars=bars,
-        window=tuple((bar.x, 10.0) for bar in bars if bar.used),
-        first=bars[0].number,
-        last=bars[-1].number,
-        tabulated=len(bars) <= _TABLE_ROWS,
-        any_strange=any(bar.strange for bar in bars),
-    )
-
-
-def _bar(index: int, scored: PageSlice, label: int, result: PageResult) -> BarView:
-    known = label < len(scored.probabilities)
-    height = max(1.0, _clamped(scored.probabilities[label])) if known else 0.0
-    return BarView(
-        number=scored.number,
-        x=10.0 * index,
-        y=100 - height,
-        height=height,
-        percent=wording.percent(scored.probabilities[label]) if known else "not scored",
-        used=scored.number in result.slices_used,
-        deciding=scored.number == result.deciding_slice,
-        strange=not scored.in_distribution,
-    )
-
-
 def _series(series: PageSeries) -> SeriesView:
     return SeriesView(
         wording.series_name(series.number, series.modality), wording.images(series), series.reasons
     )
-
-
-def _clamped(probability: float) -> float:
-    """0 to 100 for a drawing, whatever a model may have said (NaN draws as 0)."""
-    return round(100 * min(1.0, max(0.0, probability)), 2) if probability == probability else 0.0

@@ -6,6 +6,7 @@ no word of this page: that nothing was stated is all that a model can say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from cds_service.explanation import (
     ExplanationPage,
     ModelNotes,
     PageLabel,
+    PageOutline,
     PagePicture,
     PageResult,
     PageSeries,
@@ -64,12 +66,26 @@ def percent(probability: float) -> str:
     return f"{max(1, round(probability * 100))}\u00a0%"
 
 
-def against(probability: float, threshold: float) -> str:
-    """A probability beside its threshold: rounding may not hide on which side it lies."""
-    shown, limit = percent(probability), percent(threshold)
-    if probability >= threshold or shown != limit:
-        return shown
-    return f"just under {limit}" if limit[0].isdigit() else "just under the threshold"
+def band(probability: float) -> str:
+    """A probability as the cards say it, too: more digits would claim more than is known."""
+    return probability_band(probability).replace(" %", "\u00a0%")
+
+
+def band_ends(probability: float) -> tuple[float, float]:
+    """The ends of that band in per cent; (0, 0) for what is no probability."""
+    ends = [float(end) for end in re.findall(r"\d+", probability_band(probability))]
+    if len(ends) == 2:
+        return ends[0], ends[1]
+    if not ends:
+        return 0.0, 0.0
+    return (0.0, ends[0]) if probability < 0.5 else (ends[0], 100.0)
+
+
+def stated_from(probability: float, threshold: float) -> str:
+    """The threshold beside a band: which may not hide on which side the probability lies."""
+    said = f"stated from {percent(threshold)}"
+    hidden = probability < threshold and band_ends(probability)[1] > 100 * threshold
+    return f"{said}, and just below that" if hidden else said
 
 
 def headline(page: ExplanationPage) -> str:
@@ -117,7 +133,7 @@ def answer(result: PageResult) -> str:
         label = result.finding
         return (
             f"The model suggests {label.display}: estimated probability "
-            f"{percent(label.probability)}, stated from {percent(label.threshold)} upwards."
+            f"{band(label.probability)}, stated from {percent(label.threshold)} upwards."
         )
     if result.outcome is Outcome.NO_FINDING:
         return (
@@ -195,8 +211,9 @@ def threshold_meaning(labels: Sequence[PageLabel]) -> str:
     if not labels:
         return ""
     return (
-        "The mark on each bar is the probability from which that answer is stated; below it, "
-        "the model stays silent. It is a decision level, not a severity."
+        "Each probability is given as a band of five points. The mark on a bar is the probability "
+        "from which that answer is stated; below it, the model stays silent. It is a decision "
+        "level, not a severity."
     )
 
 
@@ -260,13 +277,37 @@ def caution(result: PageResult, drop: float | None) -> str:
     return ""
 
 
+def highest(slice_number: int, said: str, *, outlined: bool) -> str:
+    """What the strip shows, in a sentence."""
+    return f"{'Largest' if outlined else 'Highest'} on slice {slice_number}: {said}."
+
+
+def area(outline: PageOutline | None) -> str:
+    """How much of a slice is outlined."""
+    if outline is None:
+        return "nothing outlined"
+    if outline.area_mm2 is None:
+        return f"{100 * outline.area_fraction:.1f}\u00a0% of the image"
+    return quantity(outline.area_mm2, "mm2")
+
+
+def thinned(kept: int, total: int) -> str:
+    """That not every slice can be scrolled to."""
+    if kept == total:
+        return ""
+    return f"{kept:,} of {total:,} slices are kept for this page; all of them were analysed."
+
+
 def no_picture(result: PageResult) -> str:
     """Why there is nothing to see."""
     if result.outcome is Outcome.NO_FINDING:
-        return "No picture was drawn: colours show what speaks for a finding, and none is stated."
+        return (
+            "Nothing was drawn over the image: colours show what speaks for a finding, and none "
+            "is stated."
+        )
     if result.outcome is Outcome.MEASURED:
-        return "No picture was drawn: there is nothing to outline."
-    return "No picture was drawn for this answer."
+        return "Nothing was drawn over the image: there is nothing to outline."
+    return "Nothing was drawn for this answer."
 
 
 def method(picture: PagePicture) -> str:

@@ -106,7 +106,7 @@ def test_no_page_asserts(outcome: Outcome) -> None:
 def test_a_finding_is_shown_with_everything_that_qualifies_it() -> None:
     text = read(explained.finding()).text
     for said in (
-        "The model suggests Glioma: estimated probability 94 %, stated from 82 % upwards.",
+        "The model suggests Glioma: estimated probability 90–95 %, stated from 82 % upwards.",
         "Slice 12 of 24",
         "mean over slices 11–13",
         "not a lesion outline",
@@ -124,7 +124,7 @@ def test_a_finding_is_shown_with_everything_that_qualifies_it() -> None:
         "Series 1 (MR), 3 images It is a localizer.",
         "chest-pneumonia 0.3.0",
         "22 November 2026, 01:39 UTC",
-        "below 1 %",
+        "under 5 %",
     ):
         assert said in text.replace("\u00a0", " "), said
 
@@ -339,19 +339,36 @@ def test_probabilities_are_whole_per_cent_without_0_and_100(probability: float, 
 
 
 @pytest.mark.parametrize(
-    ("probability", "threshold", "shown"),
+    ("probability", "threshold", "said"),
     [
-        (0.8, 0.8, "80 %"),
-        (0.7996, 0.8, "just under 80 %"),
-        (0.79, 0.8, "79 %"),
-        (0.8001, 0.8, "80 %"),
-        (0.9951, 0.999, "just under the threshold"),
+        (0.8, 0.8, "stated from 80 %"),
+        (0.84, 0.82, "stated from 82 %"),
+        (0.81, 0.82, "stated from 82 %, and just below that"),
+        (0.7996, 0.8, "stated from 80 %"),
+        (0.96, 0.97, "stated from 97 %, and just below that"),
+        (0.1, 0.8, "stated from 80 %"),
     ],
 )
-def test_rounding_does_not_hide_the_side_of_the_threshold(
-    probability: float, threshold: float, shown: str
+def test_a_band_does_not_hide_the_side_of_the_threshold(
+    probability: float, threshold: float, said: str
 ) -> None:
-    assert wording.against(probability, threshold).replace("\u00a0", " ") == shown
+    assert wording.stated_from(probability, threshold).replace("\u00a0", " ") == said
+
+
+@pytest.mark.parametrize(
+    ("probability", "ends"),
+    [
+        (0.0, (0, 5)),
+        (0.05, (5, 10)),
+        (0.85, (85, 90)),
+        (0.938, (90, 95)),
+        (1.0, (95, 100)),
+        (float("nan"), (0, 0)),
+        (7.0, (95, 100)),
+    ],
+)
+def test_a_bar_ends_where_its_band_does(probability: float, ends: tuple[float, float]) -> None:
+    assert wording.band_ends(probability) == ends
 
 
 @pytest.mark.parametrize(
@@ -393,9 +410,12 @@ def test_the_notes_come_from_the_manifest() -> None:
 
 def test_a_series_of_thousands_of_slices_has_a_strip_and_no_table() -> None:
     many = dataclasses.replace(explained.result(), slices=explained.slices(2000, 900))
-    page = read(dataclasses.replace(explained.finding(), results=(many,)))
+    analysis = dataclasses.replace(explained.finding(), results=(many,))
+    page = read(analysis)
     assert "table" not in {tag for tag, _ in page.elements}
-    assert sum(tag == "rect" for tag, _ in page.elements) > 2000
+    drawn = "".join(str(a["d"]) for tag, a in page.elements if tag == "path")
+    assert drawn.count("h8") == 2000
+    assert len(PAGES.explanation(page_of(analysis, 0, {}), TOKEN)) < 120_000
 
 
 def test_the_strip_survives_scores_that_are_missing_or_no_numbers() -> None:
