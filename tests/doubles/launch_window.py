@@ -51,6 +51,7 @@ class LaunchSite:
     key: Any = None
     others: tuple[Allowance, ...] = ()
     clock: Clock = field(default_factory=Clock)
+    base_url: str = ehr.BASE_URL
 
     def __post_init__(self) -> None:
         self.tenant = ehr.tenant(
@@ -58,7 +59,7 @@ class LaunchSite:
             smart_app={"client_id": CLIENT_ID, **self.app_settings},
         )
         self.hooks = hooking.site(tenants=(self.tenant,))
-        self.links = Links([SECRET], ehr.BASE_URL, 900)
+        self.links = Links([SECRET], self.base_url, 900)
         self.fhir = Allowance("ehr-fhir", self.server.fhir_base, http_ok=True)
         self.states = States([SECRET], self.hooks.redis, self.clock)
 
@@ -76,7 +77,7 @@ class LaunchSite:
         """The launch door over all this."""
         registration = Registration(self.tenant, self.fhir, AllowList.of(self.others), self.key)
         return LaunchDoor(
-            base_url=ehr.BASE_URL,
+            base_url=self.base_url,
             registrations=[registration],
             states=self.states,
             launched=Launched(self.desk, json.loads),
