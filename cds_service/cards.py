@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from cds_service.summary import (
     MeasurementSummary,
     ResultSummary,
     StudySummary,
+    most_probable,
 )
 from cds_service.wording import (
     UNREVIEWED,
@@ -91,13 +92,15 @@ class KnownStudy:
     """A study and what is known of its analysis; `ahead` is how many wait before it, if known.
 
     `served` are the ids of the models in use: a result of another one is not shown while the
-    study is analysed again. ``None`` is all.
+    study is analysed again. ``None`` is all. `settled` are the claims (`claims_of`) that somebody
+    has answered so that they are not made again.
     """
 
     ref: StudyRef
     record: StudyRecord
     ahead: int | None = None
-    served: frozenset[str] | None = None
+    served: Set[str] | None = None
+    settled: Set[str] = frozenset()
 
     @property
     def summary(self) -> StudySummary | None:
@@ -105,19 +108,26 @@ class KnownStudy:
         if not self.record.summary:
             return None
         try:
-            return StudySummary.from_json(self.record.summary)
+            found = StudySummary.from_json(self.record.summary)
         except ValidationError:  # written by another version of scanhook
             _log.warning("summary not readable", extra={"study": self.record.id})
             return None
+        left = found if self.served is None else found.of_models(self.served)
+        return left if left.results or not found.results else None
 
     @property
     def earlier_finding(self) -> StudySummary | None:
         """A finding of an earlier analysis, while there is no newer one."""
         found = None if self.record.state is State.ABSTAINED else self.summary
-        stated = found.finding if found else None
-        if stated is None or (self.served is not None and stated.model_id not in self.served):
-            return None
-        return found
+        return found if found and self.leading(found) else None
+
+    def leading(self, found: StudySummary) -> ResultSummary | None:
+        """The finding that a card of the study begins with: the most probable of the unsettled."""
+        return most_probable(r for r in found.results if self.claim(r) not in self.settled)
+
+    def claim(self, result: ResultSummary) -> str:
+        """What a model says of exactly these images: a new version or image makes another claim."""
+        return _claim(result.model_id, result.model_version, _images(self.record))
 
 
 def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False) -> Card | None:
@@ -131,8 +141,30 @@ def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False
         card = _abstained(study, study.summary, site)
     else:
         card = _without_result(study, site)
-    stated = card is not None and card["extension"][EXTENSION].get("label")
-    return card if stated or not findings_only else None
+    if card is None or claims_of(card).keys() <= study.settled:
+        return None
+    return card if card["extension"][EXTENSION].get("label") or not findings_only else None
+
+
+def claims_of(card: Card) -> dict[str, tuple[str, str]]:
+    """What a card says, claim by claim, each with the model and version that it is from.
+
+    One claim for each model that states a finding on these images, or, where none does, for each
+    that answered. A card without any answer claims only itself.
+    """
+    said = card["extension"][EXTENSION]
+    models = [(each["model"], each["version"]) for each in said.get("models", ())]
+    claims = {_claim(*model, said.get("images", "")): model for model in models}
+    return claims or {card["uuid"]: ("none", "none")}
+
+
+def _claim(model_id: str, version: str, images: str) -> str:
+    return json.dumps([model_id, version, images])
+
+
+def _images(record: StudyRecord) -> str:
+    """Names the images that were read, to tell them from those of a study that has grown."""
+    return record.instance_digest[:16]
 
 
 def unavailable_card(site: CardSite) -> Card:
@@ -160,7 +192,7 @@ def _final(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | Non
 def _finding(
     study: KnownStudy, found: StudySummary, site: CardSite, *, outdated: bool = False
 ) -> Card | None:
-    result = found.finding
+    result = study.leading(found)
     if result is None or result.finding is None:
         return None
     label, name = plain(result.finding.display, 48), plain(study_name(study.ref))
@@ -247,14 +279,18 @@ def _result_card(
     text: str,
     lines: Sequence[str],
 ) -> Card:
-    record, result = study.record, found.finding or next(iter(found.results), None)
+    record, result = study.record, study.leading(found) or next(iter(found.results), None)
     label = result.finding if result else None
+    speaking = [r for r in found.results if r.finding] or found.results
+    models = dict.fromkeys((r.model_id, r.model_version) for r in speaking)
     extension = {
         "study": record.id,
         "state": str(record.state),
         "outcome": str(found.outcome),
         "model": result.model_id if result else None,
         "version": result.model_version if result else None,
+        "models": [{"model": model_id, "version": version} for model_id, version in models],
+        "images": _images(record),
         "label": label.key if label else None,
         "probability": label.probability if label else None,
         "measurements": [_measurement(r, m) for r in found.results for m in r.measurements],

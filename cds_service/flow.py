@@ -9,16 +9,18 @@ It is safe to run twice: every write has an identifier made from the content.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cds_service.errors import ServiceError
+from cds_service.model_choice import ServedModels
 from fhir_mapping.bundle import require_same_study
 from fhir_mapping.errors import Contradiction, NotOurs
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis, StudyIdentity
 from inference.errors import IdentityMismatch
 from inference.pipeline import Analyser
+from inference.strictness import stricter
 from models.contract import SeriesFacts
 
 
@@ -52,6 +54,9 @@ class Steps:
     keep: Callable[[Analysis, StudyRef], Kept]
     """Keeps the explanation and writes the resources; both may be repeated."""
 
+    models: ServedModels
+    """The models that answer for the tenant now, and how sure they must be."""
+
     accept_unverified: bool = False
     """Whether a chart that states no identifier of its patient is taken on trust."""
 
@@ -83,17 +88,24 @@ def analyse_study(ref: StudyRef, steps: Steps) -> tuple[Analysis, Kept | None]:
     if not series:
         raise StudyNotFound("the archive does not have this study")
     analysis = steps.analyser.analyse(
-        steps.analyser.plan(series),
+        steps.analyser.plan(series, steps.models.withheld),
         lambda facts: steps.archive.retrieve(ref.study_uid, facts.series_uid),
         lambda step: steps.reached("inferring") if step == "reading" else None,
         identity=StudyIdentity(ref.study_uid),
     )
+    analysis = _as_served(analysis, steps.models)
     check_identity(analysis, ref, accept_unverified=steps.accept_unverified)
     check_unchanged(series, steps.archive.series(ref.study_uid))
     if not analysis.results:
         return analysis, None
     steps.reached("writing")
     return analysis, steps.keep(analysis, ref)
+
+
+def _as_served(analysis: Analysis, models: ServedModels) -> Analysis:
+    """As sure as the tenant asks; what is switched off is told of, since it may be missed."""
+    surer = stricter(analysis, models.thresholds)
+    return replace(surer, models_not_run=(*models.disabled, *surer.models_not_run))
 
 
 def check_identity(analysis: Analysis, ref: StudyRef, *, accept_unverified: bool = False) -> None:

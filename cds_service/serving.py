@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from cds_service.queue.errors import redis_reached
 from cds_service.shadow.ledger import ModelName, Watched
 
 SERVING = "cds:serving"
+
+SWITCHED_OFF = "switched off: not run, and on no card"
 
 FORGOTTEN_S = 7 * 86_400
 """The entry of a machine that told nothing for so long is removed by the next that does."""
@@ -64,10 +66,19 @@ def standing(
     names: Iterable[ModelName],
     heard: Mapping[str, Collection[Served]],
     watched: Iterable[Watched] = (),
+    disabled: Set[str] = frozenset(),
 ) -> dict[str, str]:
-    """A sentence for each model in use, by its name: how it serves, and what watching it showed."""
+    """A sentence for each model in use, by its name: how it serves, and what watching it showed.
+
+    Of one whose id is among `disabled` only that is said.
+    """
     shadows = {each.name: each for each in watched}
-    return {str(name): _standing(name, heard, shadows.get(name)) for name in names}
+    return {
+        str(name): SWITCHED_OFF
+        if name.id in disabled
+        else _standing(name, heard, shadows.get(name))
+        for name in names
+    }
 
 
 def _standing(

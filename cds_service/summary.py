@@ -6,7 +6,7 @@ stand here: model names, coded labels, numbers, and sentences of our own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -21,6 +21,7 @@ from inference.analysis import (
     Outcome,
     Reason,
 )
+from inference.outcomes import study_outcome
 
 NOT_SERVED = "not-served"
 """Kind of the reason of a model that failed its reference cases (see `inference.serving`)."""
@@ -100,8 +101,27 @@ class StudySummary(_Frozen):
     @property
     def finding(self) -> ResultSummary | None:
         """The result whose finding has the highest probability, if any result states one."""
-        stated = [r for r in self.results if r.finding is not None]
-        return max(stated, key=lambda r: r.finding.probability if r.finding else 0, default=None)
+        return most_probable(self.results)
+
+    def of_models(self, ids: Set[str]) -> StudySummary:
+        """What is left when only these models are in use.
+
+        An answer goes with a model that is out of use, and so does one that rests on it: what was
+        outlined because of its finding, and a negative that it was to confirm.
+        """
+        gone = [r for r in self.results if r.model_id not in ids]
+        ran_on = {r.model_id for r in gone}
+        unconfirmed = {r.follows for r in gone}
+        kept = tuple(
+            r
+            for r in self.results
+            if r.model_id in ids
+            and r.follows not in ran_on
+            and not (r.outcome is Outcome.NO_FINDING and r.model_id in unconfirmed)
+        )
+        if len(kept) == len(self.results):
+            return self
+        return self.model_copy(update={"results": kept, "outcome": study_outcome(kept)})
 
     def outlines_of(self, result: ResultSummary) -> tuple[ResultSummary, ...]:
         """The outlines that were made because of this result."""
@@ -119,6 +139,12 @@ class StudySummary(_Frozen):
     def from_json(cls, value: Mapping[str, Any]) -> StudySummary:
         """The inverse of `to_json`."""
         return cls.model_validate(value)
+
+
+def most_probable(results: Iterable[ResultSummary]) -> ResultSummary | None:
+    """The result whose finding has the highest probability, if any of them states one."""
+    stated = [r for r in results if r.finding is not None]
+    return max(stated, key=lambda r: r.finding.probability if r.finding else 0, default=None)
 
 
 def summarise(analysis: Analysis, analysed_ms: int) -> StudySummary:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from cds_service.explanation import ModelNotes
 from cds_service.flow import Archive, Kept, Steps, analyse_study
+from cds_service.model_choice import ServedModels
 from cds_service.orders import ref_of
 from cds_service.queue.child import JobContext
 from cds_service.queue.records import StudyRecords
@@ -48,7 +49,8 @@ class ReportWriter(Protocol):
 class StudyTask:
     """Takes one order from the queue to the end of its record.
 
-    `archives` and `writers` are by archive name and tenant name. `unverified` are the tenants whose
+    `archives` and `writers` are by archive name and tenant name. `models` says which models answer
+    for a tenant, by its name, now. `unverified` are the tenants whose
     charts are taken on trust when they state no identifier of the patient. `ended` is told when the
     record has ended, and must not raise: the study is over. `slices_bytes` is the room for the
     images of one series that the page scrolls through.
@@ -60,6 +62,7 @@ class StudyTask:
     records: StudyRecords
     store: ExplanationStore
     notes: Mapping[str, ModelNotes]
+    models: Callable[[str], ServedModels]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     unverified: Set[str] = frozenset()
     ended: Ended = _nobody
@@ -74,6 +77,7 @@ class StudyTask:
             analyser=self.analyser,
             reached=attempt.reached,
             keep=attempt.keep,
+            models=self.models(asked.tenant),
             accept_unverified=asked.tenant in self.unverified,
         )
         try:

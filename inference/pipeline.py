@@ -40,6 +40,7 @@ from inference.instance import facts_of, read_instance
 from inference.limits import Limits
 from inference.loading import tested
 from inference.machine import Machine, look_at_machine
+from inference.outcomes import study_outcome
 from inference.plan import Plan, plan_study
 from inference.reading import SeriesReader, SeriesReading
 from inference.runtime import Runtime
@@ -52,13 +53,6 @@ from models.registry import ModelPackage, Registry
 Instances = Callable[[SeriesFacts], Iterable[bytes]]
 Progress = Callable[[str], None]
 
-_WORST_FIRST = (
-    Outcome.FINDING,
-    Outcome.INDETERMINATE,
-    Outcome.MEASURED,
-    Outcome.NO_FINDING,
-    Outcome.NOT_ANALYSED,
-)
 _BUSY_STEPS = ("decode", "prepare", "infer")
 _NO_PRECISIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -281,24 +275,6 @@ def check_package(package: ModelPackage) -> list[str]:
         except (ModelError, InferenceError) as error:
             problems.append(error.sentence)
     return problems
-
-
-def gravest(outcomes: Iterable[Outcome]) -> Outcome:
-    """The one outcome that a study's outcomes amount to: the first of `_WORST_FIRST` among them."""
-    present = set(outcomes)
-    return next((outcome for outcome in _WORST_FIRST if outcome in present), Outcome.NOT_ANALYSED)
-
-
-def study_outcome(results: Iterable[ModelResult]) -> Outcome:
-    """The gravest of a study's results.
-
-    What one model measured, or saw nothing of, where it followed another adds no gravity.
-    """
-    return gravest(
-        result.outcome
-        for result in results
-        if not (result.follows and result.outcome is Outcome.MEASURED)
-    )
 
 
 def _cores() -> int:

@@ -18,7 +18,7 @@ from inference.analysis import (
     ModelUse,
     Outcome,
 )
-from inference.pipeline import study_outcome
+from inference.outcomes import study_outcome
 from models.contract import Reason
 
 GATE = "site-threshold"

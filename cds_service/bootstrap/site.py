@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import Credential, HttpClient, Request
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.errors import UnsafeSettings
+from cds_service.model_choice import ServedModels, served_models, unfit
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
 from cds_service.queue.enqueue import Dispatcher
 from cds_service.queue.listing import live_hosts
@@ -33,6 +34,7 @@ from cds_service.serving import ServingBoard, standing
 from cds_service.settings import ArchiveSettings, Settings, TenantSettings, on_this_machine
 from cds_service.shadow import ModelName, ShadowLedger
 from cds_service.store import ExplanationStore
+from cds_service.switches import Disabled, ModelSwitches
 from models.registry import Registry, load_registry
 
 log = logging.getLogger(__name__)
@@ -52,22 +54,32 @@ class Site:
         """The enabled model packages, verified."""
         found = load_registry(self.settings.models_dirs)
         enabled = self.settings.models_enabled
-        unknown = set(enabled) - {package.manifest.id for package in found.packages}
-        if unknown:
-            raise UnsafeSettings([f"models_enabled: there is no model {name}" for name in unknown])
-        if not enabled:
-            return found
-        return Registry(tuple(p for p in found.packages if p.manifest.id in enabled))
+        there = {package.manifest.id for package in found.packages}
+        named = {"models_enabled": enabled, "models.disabled": self.settings.models.disabled}
+        problems = [
+            f"{setting}: there is no model {name}"
+            for setting, names in named.items()
+            for name in sorted(set(names) - there)
+        ]
+        packages = tuple(p for p in found.packages if not enabled or p.manifest.id in enabled)
+        problems += [each for t in self.settings.tenants for each in unfit(packages, t)]
+        if problems:
+            raise UnsafeSettings(problems)
+        return Registry(packages)
 
     @cached_property
     def model_set(self) -> str:
         """A short name of exactly these models: another file, another name."""
-        parts = [
-            f"{p.manifest.id} {p.manifest.version} {name} {sha256}"
-            for p in self.registry.packages
-            for name, sha256 in sorted(p.manifest.files.items())
-        ]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        return served_models(self.registry.packages).version
+
+    def models_for(self, tenant: TenantSettings, disabled: Collection[str]) -> ServedModels:
+        """The models that answer for a tenant while those of `disabled` are switched off."""
+        return served_models(self.registry.packages, tenant, disabled)
+
+    def disabled_models(self, *, patient: bool) -> Disabled:
+        """How to ask which models are switched off, by the settings or by an operator."""
+        switches = ModelSwitches(self._connection(patient=patient))
+        return lambda: switches.disabled().union(self.settings.models.disabled)
 
     @cached_property
     def links(self) -> Links:
@@ -200,7 +212,8 @@ class Site:
             QueueUnavailable: Redis does not answer.
         """
         heard = ServingBoard(connection).heard(live_hosts(connection, time.time()))
-        return standing(self.model_names, heard, ShadowLedger(connection).watched())
+        disabled = ModelSwitches(connection).disabled().union(self.settings.models.disabled)
+        return standing(self.model_names, heard, ShadowLedger(connection).watched(), disabled)
 
     def _connection(self, *, patient: bool) -> Redis:
         return (worker_connection if patient else web_connection)(self.settings.redis_url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from functools import partial
 
 from flask import Blueprint, Flask
 
+from prometheus_client.registry import Collector
 from cds_service.bootstrap.site import Site
 from cds_service.bootstrap.triggers import notification_desk
 from cds_service.bootstrap.smart import launch_door
@@ -20,27 +20,26 @@ from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import HttpClient
 from cds_service.clients.policy import HOOK_POLICY
 from cds_service.health import Check, NotReady, heartbeat
-from cds_service.hooks.feedback import CardLedger
-from cds_service.hooks.invoke import HookDesk, ServedModels
-from cds_service.metrics import Gauges, Shadow
+from cds_service.feedback import CardLedger
+from cds_service.hooks.invoke import HookDesk
 from cds_service.hooks.routes import Gate
 from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
 from cds_service.queue.listing import live_hosts
 from cds_service.queue.records import FAILED
 from cds_service.queue.transport import Transport
 from cds_service.security.jwt import Verifier
+from cds_service.scrapes import DisabledModels, FeedbackCounts, Gauges, ShadowRuns
 from cds_service.security.replay import UsedTokens
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import TenantSettings
 from cds_service.shadow.lane import of_shadow
 from cds_service.smart import smart_blueprint
 from cds_service.triggers.routes import notifications_blueprint
+from cds_service.switches import Disabled
 from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
 from inference.analysis import Outcome
-
-_log = logging.getLogger(__name__)
 
 
 def web_app(site: Site) -> Flask:
@@ -53,20 +52,20 @@ def web_app(site: Site) -> Flask:
         site.check_queue()
     site.published_keys()  # one that is unfit is found out now
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
-    for sentence in settings.warnings:
-        _log.warning(sentence)
     redis = dispatcher.transport.connection
-    desk = _desk(site, dispatcher)
+    ledger = CardLedger(redis, site.sealer, time.time)
+    disabled = site.disabled_models(patient=False)
+    desk = _desk(site, dispatcher, ledger, disabled)
     return create_app(
         WebDependencies(
             settings=settings,
             desk=desk,
             verifier=Verifier(settings.tenant_of, site.caller_keys, time.time),
             used_tokens=UsedTokens(redis, time.time),
-            ledger=CardLedger(redis),
-            metrics=web_metrics(settings, _gauges(dispatcher), _shadow(site)),
+            ledger=ledger,
+            metrics=web_metrics(settings, _gauges(dispatcher), _scraped(site, ledger, disabled)),
             details=partial(site.model_standing, redis),
-            checks=_checks(site, dispatcher),
+            checks=_checks(site, dispatcher, disabled),
             signing_keys=site.published_keys,
             blueprints=[_viewer(site), *_launches(site, desk, dispatcher)],
             gated=[partial(_notifications, site, dispatcher)],
@@ -74,22 +73,19 @@ def web_app(site: Site) -> Flask:
     )
 
 
-def _desk(site: Site, dispatcher: Dispatcher) -> HookDesk:
+def _desk(
+    site: Site, dispatcher: Dispatcher, ledger: CardLedger, disabled: Disabled
+) -> HookDesk:
     settings = site.settings
     bases = {archive.name: archive.base_url for archive in settings.archives}
-    addresses = {
-        t.name: ArchiveAddresses({name: bases[name] for name in t.archives}, default=t.archive)
-        for t in settings.tenants
-    }
-    served = ServedModels(
-        site.model_set, frozenset(package.manifest.id for package in site.registry.packages)
-    )
+    addresses = {t.name: ArchiveAddresses(bases, default=t.archive) for t in settings.tenants}
     return HookDesk(
         records=dispatcher.records,
         orders=dispatcher,
         open_fhir=_Charts(site).open,
         study_key=site.sealer.study_key,
-        models=lambda: served,
+        models=lambda tenant: site.models_for(tenant, disabled()),
+        answers=ledger.answers,
         archives=lambda tenant: addresses[tenant.name],
         site=CardSite(
             settings.organisation, settings.hook, site.links, time.time, demo=settings.demo
@@ -132,20 +128,25 @@ def _studies(ids: Sequence[str]) -> int:
     return sum(not of_shadow(each) for each in ids)
 
 
-def _shadow(site: Site) -> Shadow:
+def _scraped(site: Site, ledger: CardLedger, disabled: Disabled) -> list[Collector]:
+    names = site.model_names
+    return [_shadow(site), FeedbackCounts(ledger.tallies, names), DisabledModels(disabled, names)]
+
+
+def _shadow(site: Site) -> ShadowRuns:
     outcomes = [str(outcome) for outcome in Outcome]
     labels = {
         name: frozenset([*outcomes, *(label.key for label in package.manifest.labels)])
         for name, package in zip(site.model_names, site.registry.packages, strict=True)
     }
-    return Shadow(site.shadow_ledger(patient=False).watched, labels)
+    return ShadowRuns(site.shadow_ledger(patient=False).watched, labels)
 
 
 def _waiting(transport: Transport, priority: Priority) -> float:
     return transport.waiting()[priority]
 
 
-def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
+def _checks(site: Site, dispatcher: Dispatcher, disabled: Disabled) -> dict[str, Check]:
     redis = dispatcher.transport.connection
 
     def models() -> None:
@@ -154,8 +155,12 @@ def _checks(site: Site, dispatcher: Dispatcher) -> dict[str, Check]:
         board = ServingBoard(redis)
         heard = board.heard(live_hosts(redis, time.time()))
         silent = {each.name for each in not_served(heard)}
-        if silent and all(name in silent for name in site.model_names):
+        if all(name in silent for name in names):
             raise NotReady("no model passed its self-test on any worker")
+        off = disabled()
+        names = [name for name in site.model_names if name.id not in off]
+        if not names:
+            raise NotReady("every model is switched off")
 
     def last_beat_s() -> float | None:
         rows = workers(redis, time.time())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
 from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
 from cds_service.explanation import ModelNotes, notes_of
+from cds_service.model_choice import ServedModels
 from cds_service.queue import JobContext, QueueUnavailable, WorkerPolicy, run_worker
 from cds_service.reports import FhirReports, NoReports
 from cds_service.settings import TenantSettings
@@ -134,12 +135,20 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         notes=_notes(site),
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
+        models=_models(site),
         ended=ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer,
     )
 
 
 def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
     """What the child runs for a share of the studies once more."""
+def _models(site: Site) -> Callable[[str], ServedModels]:
+    """Which models answer for a tenant, asked before each study: a switch needs no restart."""
+    disabled = site.disabled_models(patient=True)
+    tenants = {tenant.name: tenant for tenant in site.settings.tenants}
+    return lambda name: site.models_for(tenants[name], disabled())
+
+
     return ShadowRun(
         archives=_archives(site),
         serving=lambda: models.analyser,
@@ -148,6 +157,7 @@ def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
         ledger=site.shadow_ledger(patient=True),
         limits={
             package.manifest.id: package.manifest.precision.disagreement_limit
+        models=_models(site),
             for package in site.registry.packages
         },
     )

@@ -1,42 +1,22 @@
-"""What clinicians did with our cards (CDS Hooks 2.0.1, Feedback), kept without personal data.
+"""The body of a feedback call (CDS Hooks 2.0.1, Feedback), read without its personal data.
 
 ``userComment`` is free text and may name a patient: it is checked for its type and forgotten.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from redis import Redis
-from redis.exceptions import RedisError
+from cds_service.cards import OVERRIDE_REASONS, OVERRIDE_SYSTEM
+from cds_service.feedback import OUTCOMES, Feedback
+from cds_service.hooks.errors import InvalidCall
 
-from cds_service.cards import EXTENSION, OVERRIDE_REASONS, OVERRIDE_SYSTEM, Card
-from cds_service.hooks.errors import InvalidCall, Unavailable
-
-_log = logging.getLogger(__name__)
-
-CARD = "cds:card:{}"
-KEEP_S = 30 * 86_400
 MOST_ENTRIES = 100
-REASONS = (*OVERRIDE_REASONS, "other", "none")
-"""Our five, a code of somebody else's, and none given."""
 
 _NAME = re.compile(r"[A-Za-z0-9\-]{1,64}")
-
-
-@dataclass(frozen=True)
-class Feedback:
-    """One card's fate; `reason` is one of `REASONS`, `at` the client's RFC 3339 timestamp."""
-
-    card: str
-    outcome: str
-    reason: str
-    at: str
 
 
 def parse_feedback(body: Mapping[str, Any]) -> tuple[Feedback, ...]:
@@ -59,7 +39,7 @@ def _entry(entry: object) -> Feedback:
     card, outcome = entry.get("card"), entry.get("outcome")
     if not isinstance(card, str) or not _NAME.fullmatch(card):
         raise InvalidCall("feedback.card is missing or not the uuid of a card.")
-    if outcome not in ("accepted", "overridden"):
+    if outcome not in OUTCOMES:
         raise InvalidCall("feedback.outcome is neither accepted nor overridden.")
     if outcome == "accepted":
         _check_suggestions(entry.get("acceptedSuggestions"))
@@ -91,7 +71,8 @@ def _reason(entry: Mapping[str, Any]) -> str:
     return coding["code"] if ours else "other"
 
 
-def _timestamp(entry: Mapping[str, Any]) -> str:
+def _timestamp(entry: Mapping[str, Any]) -> int:
+    """Epoch seconds of ``outcomeTimestamp``."""
     written = entry.get("outcomeTimestamp")
     try:
         moment = datetime.fromisoformat(written) if isinstance(written, str) else None
@@ -99,64 +80,7 @@ def _timestamp(entry: Mapping[str, Any]) -> str:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidCall("feedback.outcomeTimestamp is missing or not a time with its zone.")
-    return moment.isoformat(timespec="seconds")
-
-
-class CardLedger:
-    """Remembers for 30 days which card spoke of which study, and what became of it."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
-    def issued(self, service: str, cards: Sequence[Card]) -> None:
-        """Note cards that go out; when Redis fails they go out all the same."""
-        try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for card in cards:
-                    said = card["extension"][EXTENSION]
-                    wanted = ("study", "state", "outcome", "model", "version")
-                    kept = {name: str(said[name]) for name in wanted if name in said}
-                    name = CARD.format(card["uuid"])
-                    pipeline.hset(name, items=_pairs({"service": service, **kept}))
-                    pipeline.expire(name, KEEP_S)
-                pipeline.execute()
-        except (RedisError, OSError) as error:
-            _log.warning("cards not noted", extra={"kind": type(error).__name__})
-
-    def unanswered(self, cards: Sequence[Card]) -> list[Card]:
-        """The cards of which nobody has said yet what became of them; all, if Redis fails."""
-        try:
-            return [card for card in cards if not self._answered(card)]
-        except (RedisError, OSError) as error:
-            _log.warning("answered cards not known", extra={"kind": type(error).__name__})
-            return list(cards)
-
-    def _answered(self, card: Card) -> bool:
-        return any(self._redis.hmget(CARD.format(card["uuid"]), ["feedback"]))
-
-    def note(self, entries: Iterable[Feedback]) -> list[Feedback]:
-        """Keep what became of known cards; returns what was new, so that repeats count once.
-
-        Raises:
-            Unavailable: Redis did not answer.
-        """
-        latest = {entry.card: entry for entry in entries}
-        try:
-            return [entry for entry in latest.values() if self._note(entry)]
-        except (RedisError, OSError):
-            raise Unavailable("Feedback cannot be kept at the moment.") from None
-
-    def _note(self, entry: Feedback) -> bool:
-        name = CARD.format(entry.card)
-        service, *before = self._redis.hmget(name, ["service", "feedback", "reason", "at"])
-        now = [entry.outcome.encode(), entry.reason.encode(), entry.at.encode()]
-        if service is None or before == now:
-            return False
-        fields = {"feedback": entry.outcome, "reason": entry.reason, "at": entry.at}
-        self._redis.hset(name, items=_pairs(fields))
-        return True
-
-
-def _pairs(fields: Mapping[str, str]) -> list[str]:
-    """Field, value, field, value, ... as HSET takes them."""
-    return [part for pair in fields.items() for part in pair]
+    try:
+        return int(moment.timestamp())
+    except (OverflowError, ValueError):  # the first and the last day of the calendar
+        raise InvalidCall("feedback.outcomeTimestamp is no time that can be.") from None

@@ -126,9 +126,7 @@ def _unavailable(service: CdsService, desk: HookDesk) -> list[Card]:
     return [unavailable_card(desk.site)] if service.answers_pending else []
 
 
-def _ordered(
-    found: list[FoundStudy], chart: Chart, call: _Call
-) -> tuple[list[_Seen], bool]:
+def _ordered(found: list[FoundStudy], chart: Chart, call: _Call) -> tuple[list[_Seen], bool]:
     """Each study with its record, ordered if need be; and whether an order was refused."""
     tenant, desk = call.tenant, call.desk
     keys = [key_of(study, tenant, desk) for study in found]

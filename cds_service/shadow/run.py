@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cds_service.flow import Archive, StudyChanged, StudyNotFound
-from cds_service.orders import ref_of
+from cds_service.model_choice import ServedModels
+from cds_service.orders import Order, ref_of
 from cds_service.queue.child import JobContext, kind_of
 from cds_service.queue.errors import QueueError
 from cds_service.queue.records import StudyRecords
 from cds_service.queue.state import State, StudyRecord
 from cds_service.shadow.ledger import ShadowLedger
-from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis, StudyIdentity
 from inference.pipeline import Analyser
 from inference.shadow import Disagreement, compare
@@ -37,8 +37,9 @@ class Opens(Protocol):
 class ShadowRun:
     """Compares, and counts what it saw.
 
-    `serving` gives the analyser that studies are answered with; `limits` the share of disagreement
-    above which a model falls back, by model id.
+    `serving` gives the analyser that studies are answered with; `models` says which of its models
+    answer for a tenant, by its name, now; `limits` is the share of disagreement above which a model
+    falls back, by model id.
     """
 
     archives: Mapping[str, Archive]
@@ -46,13 +47,14 @@ class ShadowRun:
     open_other: Opens
     records: StudyRecords
     ledger: ShadowLedger
+    models: Callable[[str], ServedModels]
     limits: Mapping[str, float]
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """One attempt. What goes wrong for good ends quietly: no study depends on it."""
         asked, record = ref_of(order), _Steps(self.records, job.record)
         try:
-            seen = self._compared(asked.ref, record)
+            seen = self._compared(asked, record)
         except QueueError:
             raise
         except Exception as error:
@@ -66,28 +68,29 @@ class ShadowRun:
             self._count(job.record.job_id, each)
         record.to(State.FINAL, outcome=OUTCOME, error_kind="")
 
-    def _compared(self, ref: StudyRef, record: _Steps) -> tuple[Disagreement, ...]:
+    def _compared(self, asked: Order, record: _Steps) -> tuple[Disagreement, ...]:
         record.to(State.FETCHING)
-        archive, serving = self.archives[ref.archive], self.serving()
-        first = self._analysed(serving, archive, ref, record)
+        archive, serving = self.archives[asked.ref.archive], self.serving()
+        first = self._analysed(serving, archive, asked, record)
         served = {result.model_id: result.precision for result in first.results}
         with self.open_other(served) as other:
-            second = self._analysed(other, archive, ref, record)
+            second = self._analysed(other, archive, asked, record)
         if first.instance_digest != second.instance_digest:
             raise StudyChanged("images arrived while the study was read")
         return compare(first, second)
 
     def _analysed(
-        self, analyser: Analyser, archive: Archive, ref: StudyRef, record: _Steps
+        self, analyser: Analyser, archive: Archive, asked: Order, record: _Steps
     ) -> Analysis:
-        series = archive.series(ref.study_uid)
+        study_uid = asked.ref.study_uid
+        series = archive.series(study_uid)
         if not series:
             raise StudyNotFound("the archive does not have this study")
         return analyser.analyse(
-            analyser.plan(series),
-            lambda facts: archive.retrieve(ref.study_uid, facts.series_uid),
+            analyser.plan(series, self.models(asked.tenant).withheld),
+            lambda facts: archive.retrieve(study_uid, facts.series_uid),
             lambda step: record.to(State.INFERRING) if step == "reading" else None,
-            identity=StudyIdentity(ref.study_uid),
+            identity=StudyIdentity(study_uid),
         )
 
     def _count(self, run: str, seen: Disagreement) -> None:

@@ -627,7 +627,8 @@ def test_a82_feedback() -> None:
     known(at)
     (card,) = cards(at)
     assert [feedback(at, card=card["uuid"]) for _ in range(3)] == [200, 200, 200]
-    assert at.redis.values[f"cds:card:{card['uuid']}"]["feedback"] == b"overridden"
+    (tally,) = at.ledger.tallies()
+    assert (tally.model, tally.outcome, tally.cards) == ("brain-mri-tumour", "overridden", 1)
 
 
 def test_a83_ignored() -> None:

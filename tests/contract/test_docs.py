@@ -21,9 +21,10 @@ from pydicom.uid import JPEGLSLossless
 from cds_service import logs
 from cds_service.bootstrap import web
 from cds_service.cli import EXIT_BAD_ANSWER, EXIT_NOT_THERE, group, main
+from cds_service.feedback import Tally
 from cds_service.hooks.discovery import SERVICES, prefetch_templates
-from cds_service.metrics import Shadow
 from cds_service.queue import Dispatcher, Priority, State
+from cds_service.scrapes import DisabledModels, FeedbackCounts, ShadowRuns
 from cds_service.settings import Settings, load
 from cds_service.shadow import ModelName, Watched
 from cds_service.web import web_metrics
@@ -342,12 +343,15 @@ def metric_labels() -> dict[str, list[str]]:
         records=SimpleNamespace(open_records=lambda **_: [], listed=lambda *_: []),
     )
     watched = Watched(ModelName("m", "1"), 1, 1, {"l": 1}, {"l": 1})
-    shadow = Shadow(lambda: [watched], {watched.name: frozenset("l")})
-    metrics = web_metrics(Settings(**BASE), web._gauges(cast(Dispatcher, parts)), shadow)
+    scraped = [
+        ShadowRuns(lambda: [watched], {watched.name: frozenset("l")}),
+        FeedbackCounts(lambda: [Tally("m", "1", "accepted", "none", 1)], [watched.name]),
+        DisabledModels(frozenset, [watched.name]),
+    ]
+    metrics = web_metrics(Settings(**BASE), web._gauges(cast(Dispatcher, parts)), scraped)
     metrics.hook_answered("", "", 200, 0.1)
     metrics.token_refused("")
     metrics.card_answered("", "")
-    metrics.feedback_received("", "")
     found = {}
     for line in metrics.text().decode().splitlines():
         sample = re.fullmatch(r"(scanhook_\w+?)(_count)?(?:\{(.*)\})? \S+", line)

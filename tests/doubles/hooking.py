@@ -5,24 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask
 from flask.testing import FlaskClient
+from redis import Redis
 from redis.exceptions import ConnectionError as RedisDown
 
 from cds_service.cards import CardSite
 from cds_service.clients.errors import UpstreamError
 from cds_service.clients.policy import HttpPolicy
-from cds_service.hooks.feedback import CardLedger
-from cds_service.hooks.invoke import HookDesk, ServedModels, content_of
+from cds_service.feedback import CardLedger
+from cds_service.hooks.invoke import HookDesk, content_of
+from cds_service.model_choice import ServedModels
 from cds_service.queue.content import changed, joined
 from cds_service.queue.errors import QueueUnavailable
+from cds_service.queue.payload import Sealer
 from cds_service.queue.state import Priority, State, StudyRecord
+from cds_service.scrapes import FeedbackCounts
 from cds_service.security.jwks import CallerKeySets
 from cds_service.security.jwt import Verifier
 from cds_service.security.replay import UsedTokens
 from cds_service.settings import ArchiveSettings, HookSettings, Settings, TenantSettings
+from cds_service.shadow import ModelName
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.study import patient_ref, study_ref
@@ -37,6 +42,8 @@ ENCOUNTER_START = "/cds-services/imaging-ai-encounter-start"
 DISCHARGE = "/cds-services/imaging-ai-encounter-discharge"
 STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
 MODELS = ServedModels("models-1", frozenset({"brain-mri-tumour"}))
+MODEL = ModelName("brain-mri-tumour", "1.0.0")
+SECRET = b"0123456789-0123456789-0123456789"
 
 
 class RedisInMemory:
@@ -46,12 +53,13 @@ class RedisInMemory:
         self.down = False
         self.values: dict[str, Any] = {}
         self.expiries: dict[str, int] = {}
+        self._results: list[Any] = []
 
     def _reach(self) -> None:
         if self.down:
             raise RedisDown("refused")
 
-    def set(self, name: str, value: str, *, nx: bool, ex: int) -> bool | None:
+    def set(self, name: str, value: str, *, ex: int, nx: bool = False) -> bool | None:
         self._reach()
         if nx and name in self.values:
             return None
@@ -59,23 +67,49 @@ class RedisInMemory:
         self.expiries[name] = ex
         return True
 
-    def hset(self, name: str, items: Sequence[str]) -> int:
+    def get(self, name: str) -> str | None:
         self._reach()
-        pairs = dict(zip(items[::2], items[1::2], strict=True))
-        self.values.setdefault(name, {}).update({k: v.encode() for k, v in pairs.items()})
-        return len(pairs)
+        return self.values.get(name)
+
+    def hset(self, name: str, key: str, value: str) -> int:
+        self._reach()
+        self.values.setdefault(name, {})[key.encode()] = value.encode()
+        return 1
+
+    def hincrby(self, name: str, key: str, amount: int) -> int:
+        before = int(self.values.get(name, {}).get(key.encode(), 0))
+        return self.hset(name, key, str(before + amount))
+
+    def hgetall(self, name: str) -> dict[bytes, bytes]:
+        self._reach()
+        found = dict(self.values.get(name, {}))
+        self._results.append(found)
+        return found
 
     def hmget(self, name: str, fields: Sequence[str]) -> list[bytes | None]:
         self._reach()
-        return [self.values.get(name, {}).get(each) for each in fields]
+        return [self.values.get(name, {}).get(each.encode()) for each in fields]
 
     def expire(self, name: str, seconds: int) -> bool:
         self._reach()
         self.expiries[name] = seconds
         return True
 
+    def delete(self, name: str) -> int:
+        self._reach()
+        return int(self.values.pop(name, None) is not None)
+
     def pipeline(self, transaction: bool = True) -> RedisInMemory:
+        self._results: list[Any] = []
         return self
+
+    def transaction(
+        self, work: Callable[[RedisInMemory], Any], *watched: str, value_from_callable: bool
+    ) -> Any:
+        return work(self)
+
+    def multi(self) -> None:
+        return None
 
     def __enter__(self) -> RedisInMemory:
         return self
@@ -83,8 +117,9 @@ class RedisInMemory:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def execute(self) -> None:
+    def execute(self) -> list[Any]:
         self._reach()
+        return self._results
 
 
 @dataclass
@@ -223,6 +258,7 @@ class Site:
     slept_s: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
     ehr: ehr.Ehr = field(default_factory=ehr.Ehr)
+    models: ServedModels = MODELS
 
     def fetch(self, url: str) -> bytes:
         self.fetched.append(url)
@@ -236,6 +272,11 @@ class Site:
         self.now_s += seconds
 
     @property
+    def ledger(self) -> CardLedger:
+        redis = cast("Redis", self.redis)  # the commands it uses
+        return CardLedger(redis, Sealer(SECRET), self.clock)
+
+    @property
     def deps(self) -> WebDependencies:
         key_sets = CallerKeySets(self.fetch, self.clock, lambda work: work())
         card_site = CardSite(
@@ -246,7 +287,8 @@ class Site:
             orders=self.queue,
             open_fhir=self.chart.open,
             study_key=study_key,
-            models=lambda: MODELS,
+            models=lambda tenant: self.models,
+            answers=self.ledger.answers,
             archives=lambda tenant: ArchiveAddresses(
                 {a.name: a.base_url for a in self.settings.archives}, tenant.archive
             ),
@@ -259,8 +301,10 @@ class Site:
             desk=desk,
             verifier=Verifier(self.settings.tenant_of, key_sets, self.clock),
             used_tokens=UsedTokens(self.redis, self.clock),
-            ledger=CardLedger(self.redis),  # type: ignore[arg-type]  # the commands it uses
-            metrics=web_metrics(self.settings),
+            ledger=self.ledger,
+            metrics=web_metrics(
+                self.settings, scraped=[FeedbackCounts(self.ledger.tallies, [MODEL])]
+            ),
             **self.extra,
         )
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 
+from cds_service.feedback import Tally
 from cds_service.metrics import Metrics
+from cds_service.scrapes import FeedbackCounts
 from tests.doubles.hooking import PATIENT_VIEW, patient_view, site
 
 
 def test_any_other_word_is_other() -> None:
-    metrics = Metrics(["s"], ["t"], ["r"], ["x"])
+    tallies = [Tally("Mrs Canary", "1", "Mrs Canary", "Mrs Canary", 2)]
+    metrics = Metrics(["s"], ["t"], ["r"], scraped=[FeedbackCounts(lambda: tallies, [])])
     metrics.hook_answered("Mrs Canary", "Mrs Canary", 99_999, 0.1)
     metrics.token_refused("Mrs Canary")
     metrics.card_answered("Mrs Canary", "Mrs Canary")
-    metrics.feedback_received("Mrs Canary", "Mrs Canary")
     text = metrics.text().decode()
     assert "Canary" not in text
     assert 'scanhook_hook_seconds_count{service="other",status="other",tenant="other"} 1.0' in text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+from cds_service.model_choice import ServedModels
 from cds_service.orders import order_of
 from cds_service.queue.state import State, StudyRecord
 from cds_service.tasks import StudyTask
@@ -35,7 +36,9 @@ class OneStudy:
     def retrieve(self, study_uid: str, series_uid: str) -> Iterator[bytes]:
         return iter(())
 
-    def plan(self, series: Sequence[SeriesFacts]) -> Sequence[SeriesFacts]:
+    def plan(
+        self, series: Sequence[SeriesFacts], withheld: Collection[str]
+    ) -> Sequence[SeriesFacts]:
         return series
 
     def analyse(
@@ -80,6 +83,7 @@ def attempt(ref: StudyRef, kept: Kept, *, unverified: frozenset[str] = frozenset
         records=kept,  # type: ignore[arg-type]  # the one function that is called
         store=kept,  # type: ignore[arg-type]  # the one function that is called
         notes={},
+        models=lambda _: ServedModels("m", frozenset()),
         unverified=unverified,
     )
     task(order_of(ref, "north"), Job())  # type: ignore[arg-type]  # all that is read of it

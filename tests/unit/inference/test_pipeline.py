@@ -19,7 +19,8 @@ from inference.errors import (
     UnreadableInstance,
 )
 from inference.limits import Limits
-from inference.pipeline import Analyser, analyse, check_package, gravest
+from inference.outcomes import gravest
+from inference.pipeline import Analyser, analyse, check_package
 from models.contract import SeriesFacts
 from models.registry import load_registry
 from tests.reference import dicom_factory as factory

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cds_service.cards import EXTENSION
+from cds_service.feedback import Feedback
 from cds_service.hooks.discovery import SERVICES, discovery
 from cds_service.hooks.errors import InvalidCall
 from cds_service.hooks.request import CONTEXTS, parse_request
@@ -83,10 +84,17 @@ def test_a_card_that_was_answered_interrupts_nobody_again(hook: str) -> None:
     at, _ = chart_site()
     request = golden(hook)["request"]
     first = answer_to(at, hook, request)["cards"]
-    for card in first:
-        at.redis.hset(f"cds:card:{card['uuid']}", ["feedback", "overridden"])
+    at.ledger.note("ehr", [Feedback(card["uuid"], "accepted", "none", 0) for card in first])
     again = answer_to(at, hook, request)["cards"]
     assert again == (first if hook == "patient-view" else [])
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_card_that_was_overridden_comes_back_nowhere(hook: str) -> None:
+    at, _ = chart_site()
+    shown = answer_to(at, "patient-view", golden("patient-view")["request"])["cards"]
+    at.ledger.note("ehr", [Feedback(card["uuid"], "overridden", "none", 0) for card in shown])
+    assert answer_to(at, hook, golden(hook)["request"])["cards"] == []
 
 
 def test_a_ledger_that_does_not_answer_hides_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +103,7 @@ def test_a_ledger_that_does_not_answer_hides_no_finding(monkeypatch: pytest.Monk
     def fail(*_: Any) -> list[bytes | None]:
         raise OSError("gone")
 
-    monkeypatch.setattr(at.redis, "hmget", fail)
+    monkeypatch.setattr(at.redis, "hgetall", fail)
     assert len(answer_to(at, "order-sign", golden("order-sign")["request"])["cards"]) == 2
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from cds_service.model_choice import ServedModels
 from cds_service.orders import order_of
 from cds_service.queue import Priority, QueueFull, QueueUnavailable
 from cds_service.queue.state import State, StudyRecord, check_step
@@ -95,7 +96,9 @@ class OneStudy:
     def retrieve(self, study_uid: str, series_uid: str) -> Iterator[bytes]:
         return iter(())
 
-    def plan(self, series: Sequence[SeriesFacts]) -> Sequence[SeriesFacts]:
+    def plan(
+        self, series: Sequence[SeriesFacts], withheld: Collection[str]
+    ) -> Sequence[SeriesFacts]:
         return series
 
     def analyse(
@@ -159,6 +162,7 @@ def run(kept: Kept, second: OneStudy, *, first: OneStudy | None = None, last: bo
         open_other=other,
         records=kept,  # type: ignore[arg-type]  # the one function that is called
         ledger=kept,  # type: ignore[arg-type]  # the one function that is called
+        models=lambda _: ServedModels("m", frozenset()),
         limits={"brain-mri-tumour": 0.05},
     )(ORDER, Job(last_attempt=last))  # type: ignore[arg-type]  # all that is read of it
     assert asked in ([], [{"brain-mri-tumour": "int8"}])
