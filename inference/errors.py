@@ -8,7 +8,8 @@
     ├── LimitExceeded        larger than we are willing to hold; nothing was allocated
     ├── IdentityMismatch     instances of more than one study, series or patient
     ├── IncompleteSeries     fewer or other instances than the archive lists
-    └── ModelFailed          the runtime refused the model or its answer made no sense
+    ├── ModelFailed          the runtime refused the model or its answer made no sense
+    └── EvidenceRefused      DICOM has no object for this result on these images
 
 Each has a `kind` (for records and metrics), `retryable`, and a sentence for a person.
 A sentence never quotes a value of the DICOM object.
@@ -69,3 +70,9 @@ class ModelFailed(InferenceError):
     """The model could not be loaded or run, or gave numbers that are no probabilities."""
 
     kind = "model"
+
+
+class EvidenceRefused(InferenceError):
+    """An object for the archive that cannot be made: the sentence says what is missing."""
+
+    kind = "evidence-refused"

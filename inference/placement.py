@@ -12,7 +12,12 @@ from models.preprocess import InputSpec
 def placement(image: ImageSlice, spec: InputSpec) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the picture inside the model's input frame, in its pixels."""
     rows, columns = image.pixels.shape[:2]
-    height, width = rows * image.pixel_aspect, float(columns)
+    return fitted(rows, columns, image.pixel_aspect, spec)
+
+
+def fitted(rows: int, columns: int, aspect: float, spec: InputSpec) -> tuple[int, int, int, int]:
+    """`placement` of a picture of that size; `aspect` is row spacing over column spacing."""
+    height, width = rows * aspect, float(columns)
     scale = min(spec.rows / height, spec.columns / width)
     across, down = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (spec.columns - across) // 2, (spec.rows - down) // 2
@@ -30,8 +35,19 @@ def put_back(
 
     `cells` is (down, across) over the whole frame; the margins that `prepare` added are left out.
     """
+    return spread(cells, placement(image, spec), spec, size, resample)
+
+
+def spread(
+    cells: FloatArray,
+    place: tuple[int, int, int, int],
+    spec: InputSpec,
+    size: tuple[int, int],
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
+) -> FloatArray:
+    """`put_back` for a picture of which only its `place` in the model's frame is known."""
     down, across = cells.shape
-    left, top, right, bottom = placement(image, spec)
+    left, top, right, bottom = place
     box = (
         left * across / spec.columns,
         top * down / spec.rows,

@@ -1,0 +1,202 @@
+"""A result -> Comprehensive 3D SR by TID 1500: what was found, how probably, where, how measured.
+
+PRELIMINARY and UNVERIFIED (PS3.3 C.17.2): nobody has read it. A label that was not stated has its
+probability and nothing else; what the gates withheld is called undetermined, never absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    ReferencedSegmentationFrame,
+    SourceImageForMeasurementGroup,
+    SourceImageForSegmentation,
+    TrackingIdentifier,
+)
+from highdicom.sr import Measurement as MeasurementItem
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from inference.analysis import LabelProbability, ModelResult, Outcome
+from inference.errors import EvidenceRefused
+from inference.evidence import codes as concepts
+from inference.evidence.equipment import equipment, stamped
+from inference.evidence.objects import Kind, device_uid, name_of, tracking_uid
+from inference.evidence.segmentation import Segmented
+from inference.evidence.source import SourceImage
+from models.manifest import Manifest
+
+_WORDS = 64  # PS3.5 6.2, VR LO: what a viewer's line of text holds
+
+
+def measurement_report(
+    result: ModelResult,
+    manifest: Manifest,
+    sources: Mapping[int, SourceImage],
+    at: datetime,
+    segmented: Segmented | None = None,
+) -> Dataset:
+    """Make the report of one result; `sources` are by slice number.
+
+    `segmented` is the outline that goes with it: its measurements then refer to that segment.
+    Raises EvidenceRefused when no image that it rests on is among `sources`, or there is nothing to
+    report.
+    """
+    number = result.deciding_slice if result.deciding_slice in sources else min(sources, default=0)
+    if number not in sources:
+        raise EvidenceRefused("None of the images that the result rests on is in the archive.")
+    source = sources[number]
+    groups = list(_groups(result, manifest, source, segmented))
+    if not groups:
+        raise EvidenceRefused("The result states nothing that a measurement report could hold.")
+    name = name_of(Kind.REPORT, str(source.header.StudyInstanceUID), result)
+    content = MeasurementReport(
+        observation_context=_observed_by(result, manifest),
+        procedure_reported=concepts.procedure_of(str(source.header.Modality)),
+        imaging_measurements=groups,
+    )
+    report = Comprehensive3DSR(
+        evidence=[source.header, *([segmented.data_set] if segmented else [])],
+        content=content[0],
+        series_instance_uid=name.series_uid,
+        series_number=Kind.REPORT.series_number,
+        sop_instance_uid=name.sop_instance_uid,
+        instance_number=1,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=name.description,
+        coding_schemes=[concepts.SCHEME],
+        **equipment(result, manifest),
+    )
+    return stamped(report, source, manifest, at)
+
+
+def _observed_by(result: ModelResult, manifest: Manifest) -> ObservationContext:
+    device = DeviceObserverIdentifyingAttributes(
+        uid=device_uid(result),
+        name=result.model_title[:_WORDS],
+        manufacturer_name=manifest.developer[:_WORDS],
+        model_name=result.model_id[:_WORDS],
+        serial_number=result.model_sha256[:16],
+    )
+    return ObservationContext(
+        observer_device_context=ObserverContext(
+            codes.DCM.Device, observer_identifying_attributes=device
+        )
+    )
+
+
+def _algorithm(result: ModelResult, manifest: Manifest) -> AlgorithmIdentification:
+    """TID 4019: the model's very file, and how it was run."""
+    return AlgorithmIdentification(
+        name=result.model_title,
+        version=result.model_version,
+        manufacturer=manifest.developer,
+        family=concepts.FAMILY,
+        parameters=[f"precision {result.precision}", f"file SHA-256 {result.model_sha256}"],
+    )
+
+
+def _groups(
+    result: ModelResult, manifest: Manifest, source: SourceImage, segmented: Segmented | None
+) -> Iterator[MeasurementsAndQualitativeEvaluations]:
+    for label in result.probabilities:
+        if not label.negative:
+            yield _finding(label, result, manifest, source)
+    if result.measurements:
+        yield _measured(result, manifest, source, segmented)
+
+
+def _finding(
+    label: LabelProbability, result: ModelResult, manifest: Manifest, source: SourceImage
+) -> MeasurementsAndQualitativeEvaluations:
+    """TID 1501: one thing that was looked for, with its probability."""
+    chance = MeasurementItem(
+        name=concepts.PROBABILITY,
+        value=round(float(label.probability), 4),
+        unit=concepts.NO_UNITS,
+    )
+    return MeasurementsAndQualitativeEvaluations(
+        **_common(result, manifest, source, label.key),
+        finding_type=concepts.of_label(label),
+        measurements=[chance],
+        qualitative_evaluations=_presence(label, result),
+        source_images=[SourceImageForMeasurementGroup(**_reference(source))],
+    )
+
+
+def _presence(label: LabelProbability, result: ModelResult) -> list[QualitativeEvaluation]:
+    """Only what the result says of this label; of the ones not stated it says nothing."""
+    stated = result.finding is not None and label.key == result.finding.key
+    said = {
+        Outcome.FINDING: concepts.PRESENT if stated else None,
+        Outcome.NO_FINDING: concepts.ABSENT,
+        Outcome.INDETERMINATE: concepts.UNDETERMINED,
+    }.get(result.outcome)
+    return [QualitativeEvaluation(concepts.PRESENCE, said)] if said is not None else []
+
+
+def _measured(
+    result: ModelResult, manifest: Manifest, source: SourceImage, segmented: Segmented | None
+) -> MeasurementsAndQualitativeEvaluations:
+    """TID 1410 over the segment, or TID 1501 over the image where there is no segment."""
+    items = [
+        MeasurementItem(
+            name=concepts.of_measurement(each),
+            value=float(f"{each.value:.6g}"),
+            unit=concepts.of_unit(each.unit),
+            method=concepts.of_method(each),
+        )
+        for each in result.measurements
+    ]
+    common = _common(result, manifest, source, manifest.structure.key)
+    common |= {"finding_type": concepts.of_label(manifest.structure), "measurements": items}
+    if segmented is None or source.sop_instance_uid not in segmented.frames:
+        images = [SourceImageForMeasurementGroup(**_reference(source))]
+        return MeasurementsAndQualitativeEvaluations(**common, source_images=images)
+    segment = ReferencedSegmentationFrame(
+        sop_class_uid=str(segmented.data_set.SOPClassUID),
+        sop_instance_uid=str(segmented.data_set.SOPInstanceUID),
+        frame_number=segmented.frames[source.sop_instance_uid],
+        segment_number=1,
+        source_image=SourceImageForSegmentation(**_reference(source)),
+    )
+    # a frame of a binary segmentation has one segment: then the number shall be absent (PS3.3 10.3)
+    del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
+    return PlanarROIMeasurementsAndQualitativeEvaluations(**common, referenced_segment=segment)
+
+
+def _common(
+    result: ModelResult, manifest: Manifest, source: SourceImage, what: str
+) -> dict[str, object]:
+    """What every group has: its tracking identifier, the algorithm, the site."""
+    site = concepts.site_of(manifest)
+    study_uid = str(source.header.StudyInstanceUID)
+    return {
+        "tracking_identifier": TrackingIdentifier(
+            uid=tracking_uid(study_uid, result, what), identifier=f"AI {result.model_id} {what}"
+        ),
+        "algorithm_id": _algorithm(result, manifest),
+        "finding_sites": [FindingSite(site)] if site is not None else None,
+    }
+
+
+def _reference(source: SourceImage) -> dict[str, object]:
+    return {
+        "referenced_sop_class_uid": str(source.header.SOPClassUID),
+        "referenced_sop_instance_uid": source.sop_instance_uid,
+        "referenced_frame_numbers": [source.frame] if source.frames > 1 else None,
+    }
