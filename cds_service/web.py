@@ -26,11 +26,13 @@ from cds_service.hooks.routes import Gate, hooks_blueprint
 from cds_service.metrics import Metrics, metrics_blueprint
 from cds_service.refusals import Channel, SecureChannel
 from cds_service.scrapes import Gauges
+from cds_service.security.certificates import ClientCertificates
 from cds_service.security.errors import InvalidToken, Refusal
 from cds_service.security.headers import allow_origin, secure
 from cds_service.security.jwt import Verifier
 from cds_service.security.keyring import PUBLISHED_MAX_AGE_S
 from cds_service.security.keys import SigningKey, public_jwks
+from cds_service.security.operators import Operator
 from cds_service.security.replay import UsedTokens
 from cds_service.settings import Settings
 from fhir_mapping.outcome import outcome
@@ -38,7 +40,7 @@ from fhir_mapping.outcome import outcome
 _log = logging.getLogger(__name__)
 
 CHANNEL_TIMEOUT_S = 10
-"""A client that says nothing for so long is cut."""
+"""A client that says nothing for so long, or has not sent a request wholly by then, is cut."""
 
 SENTENCES = {
     400: ("invalid", "The request is not valid."),
@@ -99,13 +101,18 @@ def create_app(deps: WebDependencies) -> Flask:
     """The WSGI application. It sets no cookie, has no session and never shows a stack trace."""
     settings = deps.settings
     app = Flask("scanhook", static_folder=None)
+    app.debug = False  # whatever FLASK_DEBUG says: there is no debug mode, on loopback or elsewhere
     app.json = CompactJson(app)
     app.url_map.merge_slashes = False  # a redirect would have a body that is not JSON
     app.config["MAX_CONTENT_LENGTH"] = settings.hook.body_bytes
-    gate = Gate(settings.base_url, deps.verifier, deps.used_tokens)
+    certificates = ClientCertificates(settings.mutual_tls)
+    gate = Gate(settings.base_url, deps.verifier, deps.used_tokens, certificates)
     app.register_blueprint(hooks_blueprint(settings, gate, deps.desk, deps.ledger, deps.metrics))
-    app.register_blueprint(health_blueprint(deps.checks, deps.details))
-    app.register_blueprint(metrics_blueprint(deps.metrics))
+    operator = Operator(settings.web.operator_token.get_secret_value())
+    app.register_blueprint(
+        health_blueprint(deps.checks, deps.details, settings.warnings, operator.admitted)
+    )
+    app.register_blueprint(operator.only(metrics_blueprint(deps.metrics)))
     app.register_blueprint(_keys_blueprint(deps.signing_keys))
     for made in deps.gated:
         app.register_blueprint(made(gate))

@@ -171,6 +171,11 @@ class Site:
         files = {t.signing_key_file for t in self.settings.tenants if t.signing_key_file}
         return {path: KeyFile(path) for path in sorted(files)}
 
+    def tenant_keys(self, tenant: TenantSettings) -> tuple[SigningKey, ...]:
+        """Our keys for this EHR whose public halves are published now."""
+        file = tenant.signing_key_file
+        return self._key_files[file].published() if file else ()
+
     def published_keys(self) -> list[SigningKey]:
         """Our keys whose public halves are published now."""
         return [key for file in self._key_files.values() for key in file.published()]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
 from flask import Blueprint, Flask
-
 from prometheus_client.registry import Collector
+
 from cds_service.bootstrap.site import Site
 from cds_service.bootstrap.triggers import notification_desk
 from cds_service.bootstrap.smart import launch_door
@@ -19,27 +20,29 @@ from cds_service.clients.credentials import ForwardedToken, NoCredential
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import HttpClient
 from cds_service.clients.policy import HOOK_POLICY
-from cds_service.health import Check, NotReady, heartbeat
 from cds_service.feedback import CardLedger
+from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.invoke import HookDesk
 from cds_service.hooks.routes import Gate
 from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
 from cds_service.queue.listing import live_hosts
 from cds_service.queue.records import FAILED
 from cds_service.queue.transport import Transport
-from cds_service.security.jwt import Verifier
 from cds_service.scrapes import DisabledModels, FeedbackCounts, Gauges, ShadowRuns
+from cds_service.security.jwt import Verifier
 from cds_service.security.replay import UsedTokens
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import TenantSettings
 from cds_service.shadow.lane import of_shadow
 from cds_service.smart import smart_blueprint
-from cds_service.triggers.routes import notifications_blueprint
 from cds_service.switches import Disabled
+from cds_service.triggers.routes import notifications_blueprint
 from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping import ArchiveAddresses
 from inference.analysis import Outcome
+
+_log = logging.getLogger(__name__)
 
 
 def web_app(site: Site) -> Flask:
@@ -52,6 +55,8 @@ def web_app(site: Site) -> Flask:
         site.check_queue()
     site.published_keys()  # one that is unfit is found out now
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
+    for sentence in settings.warnings:
+        _log.warning(sentence)
     redis = dispatcher.transport.connection
     ledger = CardLedger(redis, site.sealer, time.time)
     disabled = site.disabled_models(patient=False)
@@ -78,7 +83,10 @@ def _desk(
 ) -> HookDesk:
     settings = site.settings
     bases = {archive.name: archive.base_url for archive in settings.archives}
-    addresses = {t.name: ArchiveAddresses(bases, default=t.archive) for t in settings.tenants}
+    addresses = {
+        t.name: ArchiveAddresses({name: bases[name] for name in t.archives}, default=t.archive)
+        for t in settings.tenants
+    }
     return HookDesk(
         records=dispatcher.records,
         orders=dispatcher,
@@ -152,15 +160,15 @@ def _checks(site: Site, dispatcher: Dispatcher, disabled: Disabled) -> dict[str,
     def models() -> None:
         if not site.registry.packages:
             raise NotReady("no model is enabled")
+        off = disabled()
+        names = [name for name in site.model_names if name.id not in off]
+        if not names:
+            raise NotReady("every model is switched off")
         board = ServingBoard(redis)
         heard = board.heard(live_hosts(redis, time.time()))
         silent = {each.name for each in not_served(heard)}
         if all(name in silent for name in names):
             raise NotReady("no model passed its self-test on any worker")
-        off = disabled()
-        names = [name for name in site.model_names if name.id not in off]
-        if not names:
-            raise NotReady("every model is switched off")
 
     def last_beat_s() -> float | None:
         rows = workers(redis, time.time())

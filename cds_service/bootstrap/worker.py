@@ -133,15 +133,13 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         records=dispatcher.records,
         store=site.store,
         notes=_notes(site),
+        models=_models(site),
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
-        models=_models(site),
         ended=ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer,
     )
 
 
-def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
-    """What the child runs for a share of the studies once more."""
 def _models(site: Site) -> Callable[[str], ServedModels]:
     """Which models answer for a tenant, asked before each study: a switch needs no restart."""
     disabled = site.disabled_models(patient=True)
@@ -149,15 +147,17 @@ def _models(site: Site) -> Callable[[str], ServedModels]:
     return lambda name: site.models_for(tenants[name], disabled())
 
 
+def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
+    """What the child runs for a share of the studies once more."""
     return ShadowRun(
         archives=_archives(site),
         serving=lambda: models.analyser,
         open_other=models.other,
         records=site.dispatcher(patient=True).records,
         ledger=site.shadow_ledger(patient=True),
+        models=_models(site),
         limits={
             package.manifest.id: package.manifest.precision.disagreement_limit
-        models=_models(site),
             for package in site.registry.packages
         },
     )

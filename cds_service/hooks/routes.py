@@ -18,6 +18,7 @@ from cds_service.hooks.invoke import HookDesk, answer, without_work
 from cds_service.hooks.request import parse_request
 from cds_service.metrics import Metrics
 from cds_service.queue.errors import QueueError
+from cds_service.security.certificates import ClientCertificates
 from cds_service.security.errors import ReplayUnknown
 from cds_service.security.jwt import Caller, Verifier
 from cds_service.security.replay import UsedTokens
@@ -34,6 +35,7 @@ class Gate:
     base_url: str
     verifier: Verifier
     used_tokens: UsedTokens
+    certificates: ClientCertificates
 
     def admit(self, path: str) -> Caller:
         """The caller of the endpoint at `path` below our public address.
@@ -46,7 +48,10 @@ class Gate:
         """
         audience = f"{self.base_url.rstrip('/')}{path}"
         caller = self.verifier.verify(request.headers.get("Authorization"), audience)
+        self.certificates.check(caller.tenant, request.remote_addr, request.headers)
         self.used_tokens.use(caller)
+        if caller.misdirected:
+            _log.warning("audience of another endpoint", extra={"tenant": caller.tenant.name})
         return caller
 
 
