@@ -1,26 +1,33 @@
-"""Writes a result into the EHR's FHIR server, once for each study content and model version."""
+"""Writes a result into the EHR's FHIR server, once for each study content and model version.
+
+What a person has signed, changed or voided is left as it is. When there is something new to say
+of the study after that (other images, another model) it stands beside it, as the next edition:
+a preliminary report with Observations of its own, which is then kept up to date like the first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
 
-from cds_service.clients.fhir import FhirServer
+from cds_service.clients.errors import Conflict, UpstreamError
 from cds_service.security.links import Links
-from fhir_mapping import (
-    ModelFacts,
-    ReportContext,
-    WriteForm,
-    WrittenReport,
-    replacing,
-    report_bundle,
-    report_identity,
-    written_report,
-)
+from cds_service.writing.errors import Contended
+from cds_service.writing.writer import FhirWriter, Standings, Written
+from fhir_mapping import Item, ModelFacts, ReportContext, report_items
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 4
+"""How often a write begins anew after somebody else was first."""
+
+EDITIONS = 20
+"""Reports of one study that people may have taken over; the next one is the last."""
 
 
 class NoReports:
@@ -35,24 +42,36 @@ class NoReports:
 class FhirReports:
     """For a tenant whose EHR takes our resources."""
 
-    server: FhirServer
+    writer: FhirWriter
     tenant: str
     links: Links
     organisation: str
-    form: WriteForm
     demo: bool
     models: Mapping[str, ModelFacts] = field(default_factory=dict)
     accept_unverified_patients: bool = False
 
     def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
-        """One transaction; a report that a person has taken over is left as it is.
-
-        Returns the reference of the report ("" if there was nothing to write).
+        """Return the reference of the report ("" if there was nothing to write).
 
         Raises:
-            UpstreamError, MappingError: nothing was written, or all of it.
+            UpstreamError, MappingError: nothing, or a beginning without a report, was written.
+            Contended: others wrote at the same time, again and again.
         """
-        context = ReportContext(
+        context = self._context(explanation_id, at)
+        for again in range(ROUNDS):
+            try:
+                items, standings = self._edition(analysis, ref, context, thorough=again > 0)
+                if _said_already(items, standings, analysis):
+                    return standings[_report(items)].reference
+                written = self.writer.write(items, standings) if items else Written({})
+            except Conflict:
+                continue
+            if not self._made_twice(items, written):
+                return written.references[_report(items)] if items else ""
+        raise Contended(f"{self.writer.server.name}: others keep writing this report.")
+
+    def _context(self, explanation_id: str, at: datetime) -> ReportContext:
+        return ReportContext(
             tenant=self.tenant,
             explanation_url=self.links.permanent_url(explanation_id),
             recorded=at,
@@ -60,22 +79,59 @@ class FhirReports:
             software_version=version("scanhook"),
             models=self.models,
             demo=self.demo,
-            form=self.form,
             accept_unverified_patients=self.accept_unverified_patients,
         )
-        bundle = report_bundle(analysis, ref, context)
-        if bundle is None:
-            return ""
-        written = self._written(ref)
-        if written is not None and written.taken_over:
-            return written.reference
-        result = self.server.transact(replacing(bundle, written) if written else bundle)
-        references = [entry.reference or "" for entry in result.entries]
-        return next((r for r in references if r.startswith("DiagnosticReport/")), "")
 
-    def _written(self, ref: StudyRef) -> WrittenReport | None:
-        """This study's report as the server has it now."""
-        identity = report_identity(self.tenant, ref)
-        found = self.server.search("DiagnosticReport", {"identifier": identity.token})
-        reports = (written_report(resource, identity) for resource in found)
-        return next((report for report in reports if report is not None), None)
+    def _edition(
+        self, analysis: Analysis, ref: StudyRef, context: ReportContext, *, thorough: bool
+    ) -> tuple[Sequence[Item], Standings]:
+        """What to write, and what of it is there: the first edition that is not a person's.
+
+        `thorough` looks for everything, and not only for what a person may have changed.
+        """
+        items: Sequence[Item] = ()
+        standings: Standings = {}
+        for edition in range(EDITIONS):
+            items = report_items(analysis, ref, replace(context, edition=edition))
+            standings = self.writer.standings(items if thorough else _stating(items))
+            if not _taken_over(items, standings) or _said_already(items, standings, analysis):
+                break
+            log.info("a person has taken a report over")
+        else:
+            return (), {}
+        return items, standings
+
+    def _made_twice(self, items: Sequence[Item], written: Written) -> bool:
+        """Whether somebody else made the same at the same time, and theirs is the one that stays.
+
+        It is written all the same if the server does not tell now: the next write sees it.
+        """
+        fresh = [item for item in _stating(items) if item.identity.urn in written.created]
+        try:
+            there = self.writer.standings(fresh)
+        except UpstreamError as error:
+            log.info("what was written was not read again", extra={"kind": error.kind})
+            return False
+        return any(there[urn].reference != written.references[urn] for urn in there)
+
+
+def _stating(items: Sequence[Item]) -> list[Item]:
+    return [item for item in items if item.kind in ("Observation", "DiagnosticReport")]
+
+
+def _report(items: Sequence[Item]) -> str:
+    return next(item.identity.urn for item in items if item.kind == "DiagnosticReport")
+
+
+def _taken_over(items: Sequence[Item], standings: Standings) -> bool:
+    known = (standings.get(item.identity.urn) for item in _stating(items))
+    return any(standing.taken_over for standing in known if standing is not None)
+
+
+def _said_already(items: Sequence[Item], standings: Standings, analysis: Analysis) -> bool:
+    """Whether a person's report rests on these very images and models: there is nothing to add."""
+    if not items or not _taken_over(items, standings):
+        return False
+    report = standings.get(_report(items))
+    there = all(item.identity.urn in standings for item in _stating(items))
+    return there and report is not None and report.images == analysis.instance_digest

@@ -4,10 +4,11 @@ Importing this package loads no FHIR library; `warm_up` does.
 """
 
 from fhir_mapping.addresses import ArchiveAddresses
-from fhir_mapping.bundle import report_bundle, require_same_study
+from fhir_mapping.bundle import report_bundle, report_items, require_same_study
 from fhir_mapping.context import ModelFacts, ReportContext, WriteForm, model_facts
 from fhir_mapping.errors import MappingError
-from fhir_mapping.existing import WrittenReport, replacing, written_report
+from fhir_mapping.existing import Standing, chosen, standing
+from fhir_mapping.forms import Item, Softness
 from fhir_mapping.identity import report_identity
 from fhir_mapping.outcome import operation_outcome, outcome
 from fhir_mapping.searchset import endpoints_in, resources_in
@@ -25,14 +26,17 @@ from fhir_mapping.warm import warm_up
 
 __all__ = [
     "ArchiveAddresses",
+    "Item",
     "MappingError",
     "ModelFacts",
     "PatientRef",
     "ReportContext",
     "SeriesRef",
+    "Softness",
+    "Standing",
     "StudyRef",
     "WriteForm",
-    "WrittenReport",
+    "chosen",
     "content_keys",
     "endpoint_references",
     "endpoints_in",
@@ -40,13 +44,13 @@ __all__ = [
     "operation_outcome",
     "outcome",
     "patient_ref",
-    "replacing",
     "report_bundle",
     "report_identity",
+    "report_items",
     "require_same_study",
     "resources_in",
+    "standing",
     "study_ref",
     "unusable_ref",
     "warm_up",
-    "written_report",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from fhir_mapping.context import ReportContext, Resource, WriteForm
+from fhir_mapping.context import ReportContext, Resource
 from fhir_mapping.device import device
 from fhir_mapping.errors import Contradiction, NotOurs, PatientNotKnown
+from fhir_mapping.forms import Item, transaction
 from fhir_mapping.identity import (
-    Identity,
     device_identity,
     observation_identity,
     provenance_identity,
@@ -21,16 +21,22 @@ from fhir_mapping.study import StudyRef
 from fhir_mapping.validation import require_valid
 from inference.analysis import Analysis, ModelResult, Outcome, StudyIdentity
 
-Named = tuple[Identity, Resource]
-
 
 def report_bundle(analysis: Analysis, ref: StudyRef, context: ReportContext) -> Resource | None:
     """Return the transaction that writes an analysis; ``None`` when no model answered.
 
+    Raises what `report_items` raises.
+    """
+    items = report_items(analysis, ref, context)
+    return transaction(items, context.form) if items else None
+
+
+def report_items(analysis: Analysis, ref: StudyRef, context: ReportContext) -> tuple[Item, ...]:
+    """Return the resources that state an analysis, validated; none when no model answered.
+
     Only what was computed is written: a result `NOT_ANALYSED` makes no resource, and a study
-    without any other result makes no report. The Bundle is plain JSON and validated.
-    Entries stand in the order Device, Observation, DiagnosticReport, Provenance, so that a server
-    that takes them one by one never sees a report before its results.
+    without any other result makes no report. They stand in the order Device, Observation,
+    DiagnosticReport, Provenance, so that each refers to those before it alone.
 
     Raises `Contradiction` (another study; the same result twice), `NotOurs` (another patient),
     `PatientNotKnown`, `InvalidResource`.
@@ -38,18 +44,13 @@ def report_bundle(analysis: Analysis, ref: StudyRef, context: ReportContext) -> 
     require_same_study(analysis.identity, ref, accept_unverified=context.accept_unverified_patients)
     results = tuple(r for r in analysis.results if r.outcome is not Outcome.NOT_ANALYSED)
     if not results:
-        return None
-    named = [
-        item for item in _resources(analysis, results, ref, context) if _written(item, context)
-    ]
-    bundle: Resource = {
-        "resourceType": "Bundle",
-        "type": "transaction",
-        "entry": [_entry(identity, resource, context.form) for identity, resource in named],
-    }
+        return ()
+    made = _items(analysis, results, ref, context)
+    items = tuple(item for item in made if item.kind in context.resource_types)
+    bundle = transaction(items, context.form)
     require_unique(bundle)
     require_valid(bundle)
-    return bundle
+    return items
 
 
 def require_same_study(
@@ -96,38 +97,19 @@ def _keys(entries: Iterable[Resource]) -> tuple[list[str], list[str]]:
     return [str(entry["fullUrl"]) for entry in entries], urls
 
 
-def _written(item: Named, context: ReportContext) -> bool:
-    return item[1]["resourceType"] in context.resource_types
-
-
-def _resources(
+def _items(
     analysis: Analysis, results: tuple[ModelResult, ...], ref: StudyRef, context: ReportContext
-) -> Iterator[Named]:
-    tenant, root = context.tenant, context.identifier_root
+) -> Iterator[Item]:
+    tenant, root, edition = context.tenant, context.identifier_root, context.edition
     devices = {device_identity(result, root): result for result in results}
     for identity, result in devices.items():
-        yield identity, device(result, context)
-    observed = [(observation_identity(tenant, ref, result, root), result) for result in results]
+        yield Item(identity, device(result, context))
+    observed = [(observation_identity(tenant, ref, r, root, edition), r) for r in results]
     for identity, result in observed:
-        yield identity, observation(result, analysis, ref, context)
-    about = report_identity(tenant, ref, root)
-    yield about, report(analysis, results, ref, context)
+        yield Item(identity, observation(result, analysis, ref, context))
+    about = report_identity(tenant, ref, root, edition)
+    yield Item(about, report(analysis, results, ref, context))
     own = provenance_identity(about, analysis.instance_digest, tuple(devices), root)
     written = "Observation" in context.resource_types
     targets = [about.urn, *(identity.urn for identity, _ in observed if written)]
-    yield own, provenance(analysis, results, ref, context, own=own, targets=targets)
-
-
-def _entry(identity: Identity, resource: Resource, form: WriteForm) -> Resource:
-    kind = resource["resourceType"]
-    if form is WriteForm.CLIENT_ASSIGNED_IDS:
-        resource = {"resourceType": kind, "id": identity.uuid, **resource}
-        url = f"{kind}/{identity.uuid}"
-    else:
-        parameter = "_tag" if kind == "Provenance" else "identifier"
-        url = f"{kind}?{parameter}={identity.token}"
-    return {
-        "fullUrl": identity.urn,
-        "resource": resource,
-        "request": {"method": "PUT", "url": url},
-    }
+    yield Item(own, provenance(analysis, results, ref, context, own=own, targets=targets))

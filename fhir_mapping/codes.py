@@ -74,6 +74,8 @@ TEST_DATA = Code(f"{_THO}/v3-ActReason", "HTEST", "test health data", _R4)
 AUTHOR = Code(f"{_THO}/provenance-participant-type", "author", "Author", _R4)
 ASSEMBLER = Code(f"{_THO}/provenance-participant-type", "assembler", "Assembler", _R4)
 CREATE = Code(f"{_THO}/v3-DataOperation", "CREATE", "create", _R4)
+NULLIFY = Code(f"{_THO}/v3-DataOperation", "NULLIFY", "nullify", _R4)
+PATIENT_SAFETY = Code(f"{_THO}/v3-ActReason", "PATSFTY", "patient safety", _R4)
 
 TABLE: Final[tuple[Code, ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Code)

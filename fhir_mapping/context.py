@@ -20,16 +20,24 @@ Resource = dict[str, object]
 
 
 class WriteForm(StrEnum):
-    """How the transaction names what it writes; servers refuse one or the other.
+    """How a resource that is not there yet finds its place; servers refuse one or the other.
 
-    Both may be repeated without making a second resource.
+    What is there already is updated by its id (`forms.entry`). All but `PLAIN` may be repeated
+    without making a second resource; a server may still make two in a race, except where the id
+    is ours.
     """
 
     CONDITIONAL_UPDATE = "conditional-update"
     """``PUT Type?identifier=system|value``: the server chooses the id (R4 http, 3.1.0.4.3)."""
 
+    CONDITIONAL_CREATE = "conditional-create"
+    """``POST Type`` with ``If-None-Exist`` (R4 http, 3.1.0.8.1)."""
+
     CLIENT_ASSIGNED_IDS = "client-assigned-ids"
     """``PUT Type/uuid``: we choose the id (needs ``updateCreate``)."""
+
+    PLAIN = "plain"
+    """``POST Type``: whoever writes has looked before, and looks again afterwards."""
 
 
 WRITABLE = frozenset({"DiagnosticReport", "Observation", "Device", "Provenance"})
@@ -74,6 +82,7 @@ class ReportContext:
     clock. `organisation` runs the algorithm (``performer``; never a Device).
     `label_ai` sets ``meta.security`` AIAST, which is younger than FHIR 4.0.1 and may be refused.
     `resource_types` is what the server lets us write; the rest is left out.
+    `edition` counts the reports of this study that a person has taken over.
     `accept_unverified_patients` writes also for a chart that states no identifier.
 
     Raises `Malformed` for a naive `recorded`, an address with a secret, a root that is no URI, or a
@@ -93,6 +102,7 @@ class ReportContext:
     form: WriteForm = WriteForm.CONDITIONAL_UPDATE
     resource_types: frozenset[str] = WRITABLE
     identifier_root: str = IDENTIFIER_ROOT
+    edition: int = 0
     accept_unverified_patients: bool = False
 
     def __post_init__(self) -> None:

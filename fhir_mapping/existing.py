@@ -1,75 +1,185 @@
-"""What the server already holds of ours: whose it is now, and which images it speaks of."""
+"""What the server already holds of ours: whose it is now, and which images it speaks of.
+
+A resource is a person's as soon as its status is beyond preliminary, or as it says anything else
+than it said when we wrote it. For that each report and Observation carries a digest of what it
+says (an identifier of the system ``…:content``). The digest leaves out what servers change by
+themselves: ids, meta, identifiers, displays, how a reference or a number is written.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 
 from fhir_mapping.context import Resource
-from fhir_mapping.identity import IDENTIFIER_ROOT, Identity
-from fhir_mapping.reading import ID, member, members, resource, text
+from fhir_mapping.identity import Identity, content_identity, images_identity
+from fhir_mapping.reading import ID, Json, member, members, resource, text
 
 _OURS = frozenset({"registered", "partial", "preliminary"})
+_VOID = "entered-in-error"
+_STATING = ("DiagnosticReport", "Observation")
+_SAID = frozenset(
+    [
+        *("status", "code", "effectiveDateTime", "performer", "resultsInterpreter", "result"),
+        *("conclusion", "conclusionCode", "presentedForm", "media", "text", "dataAbsentReason"),
+        *("interpretation", "note", "bodySite", "method", "component", "hasMember"),
+    ]
+)
+"""Elements that say something, beside ``value[x]``; all others are names and places."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
 
 
 @dataclass(frozen=True)
-class WrittenReport:
-    """A report of ours as the server has it.
+class Standing:
+    """A resource of ours as the server has it.
 
-    `images` is the instance digest of the analysis it came from: another digest today means that
-    the study has changed since. `version` is ``meta.versionId``.
+    `images` is the instance digest of the analysis that a report came from: another digest today
+    means that the study has changed since. `version` is ``meta.versionId``, `updated` is
+    ``meta.lastUpdated``; `edited` says that it does not say any more what we wrote.
     """
 
     reference: str
-    status: str
+    status: str = ""
     version: str | None = None
     images: str | None = None
+    edited: bool = False
+    updated: str = ""
+
+    @property
+    def void(self) -> bool:
+        """Whether it was taken back."""
+        return self.status == _VOID
 
     @property
     def taken_over(self) -> bool:
-        """Whether a person has made it final, amended or void: then it is not written again."""
-        return self.status not in _OURS
+        """Whether a person has signed, changed or voided it: then it is not written again."""
+        return self.edited or self.status not in _OURS
 
 
-def written_report(
-    found: object, identity: Identity, root: str = IDENTIFIER_ROOT
-) -> WrittenReport | None:
-    """Read a DiagnosticReport back; ``None`` if it is not the one that `identity` names."""
-    report = resource(found, "DiagnosticReport")
-    own_id, status = text(report, "id", 64), text(report, "status", 64)
-    if own_id is None or status is None or not ID.fullmatch(own_id):
+def standing(found: object, identity: Identity) -> Standing | None:
+    """Read a resource back; ``None`` if it is not the one that `identity` names."""
+    kind = identity.resource_type
+    read = resource(found, kind)
+    own_id = text(read, "id", 64)
+    if read is None or own_id is None or not ID.fullmatch(own_id):
         return None
-    values = {text(i, "system"): text(i, "value") for i in members(report, "identifier")}
-    if values.get(identity.system) != identity.value:
+    meta, status = member(read, "meta"), text(read, "status", 64)
+    names = [(text(i, "system"), text(i, "value")) for i in members(read, "identifier")]
+    tags = [(text(t, "system"), text(t, "code")) for t in members(meta, "tag")]
+    if (identity.system, identity.value) not in (*names, *tags):
         return None
-    version = text(member(report, "meta"), "versionId", 64)
-    return WrittenReport(
-        f"DiagnosticReport/{own_id}", status, version, values.get(f"{root}:images")
+    if status is None and kind in _STATING:
+        return None
+    known = dict(names)
+    return Standing(
+        f"{kind}/{own_id}",
+        status or "",
+        text(meta, "versionId", 64),
+        known.get(images_identity("", identity.root).system),
+        _edited(read, known.get(content_identity("", identity.root).system)),
+        text(meta, "lastUpdated", 64) or "",
     )
 
 
-def replacing(bundle: Resource, written: WrittenReport) -> Resource:
-    """Return `bundle` with its report as an update of exactly the version that was read.
+def chosen(standings: Iterable[Standing]) -> tuple[Standing | None, tuple[Standing, ...]]:
+    """Of several resources of one name, the one that stays and those to take back.
 
-    The server answers 412 and writes nothing if anybody has changed the report in between (R4
-    http 3.1.0.5, If-Match): a person's sign-off is never overwritten, not even by a race.
+    Servers make two in a race. What a person has touched goes before what is ours, then the older
+    goes before the newer, so that every process chooses the same. A person's is never taken back.
     """
-    entries = bundle["entry"]
-    if not isinstance(entries, list) or written.version is None:
-        return bundle
-    return {**bundle, "entry": [_replacing(entry, written) for entry in entries]}
+
+    def rank(one: Standing) -> tuple[bool, bool, str, str]:
+        return one.void, not one.taken_over, one.updated, one.reference
+
+    ranked = sorted(standings, key=rank)
+    first = ranked[0] if ranked else None
+    return first, tuple(one for one in ranked[1:] if not one.taken_over)
 
 
-def _replacing(entry: Resource, written: WrittenReport) -> Resource:
-    report = resource(entry.get("resource"), "DiagnosticReport")
-    if report is None:
-        return entry
-    own_id = written.reference.partition("/")[2]
-    return {
-        **entry,
-        "resource": {"resourceType": "DiagnosticReport", **report, "id": own_id},
-        "request": {
-            "method": "PUT",
-            "url": written.reference,
-            "ifMatch": f'W/"{written.version}"',
-        },
-    }
+def stamped(written: Resource, root: str) -> Resource:
+    """Add the digest of what a report or Observation says; others are returned as they are."""
+    if written.get("resourceType") not in _STATING:
+        return written
+    stamp = content_identity(content_digest(written), root)
+    names = written.get("identifier")
+    others = [n for n in members(written, "identifier") if n.get("system") != stamp.system]
+    if names is None:
+        return written
+    mark = {"use": "secondary", "type": {"text": "As written"}, **stamp.identifier()}
+    return {**written, "identifier": [*others, mark]}
+
+
+def content_digest(said: Json) -> str:
+    """Return the SHA-256 (hex) of what a report or Observation says."""
+    kept = {k: v for k, v in said.items() if k in _SAID or k.startswith("value")}
+    return hashlib.sha256(json.dumps(_canonical(kept), sort_keys=True).encode()).hexdigest()
+
+
+def _edited(found: Json, stamp: str | None) -> bool:
+    """A server that drops the stamp leaves us the authors to look at: a person among them."""
+    if text(found, "resourceType") not in _STATING:
+        return False
+    if stamp is not None:
+        return content_digest(found) != stamp
+    people = (*members(found, "resultsInterpreter"), *members(found, "performer"))
+    return any(_kind(one) not in ("", "Organization") for one in people)
+
+
+def _canonical(value: object, name: str = "") -> object:
+    """What `value` says, however a server writes it."""
+    if isinstance(value, Mapping):
+        return _canonical_object(value, name)
+    if isinstance(value, list | tuple):
+        return [_canonical(each, name) for each in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    return _words(str(value), name)
+
+
+def _canonical_object(value: Mapping[str, object], name: str) -> object:
+    if name in ("result", "hasMember", "link"):
+        return "reference"
+    if name in ("performer", "resultsInterpreter"):
+        return _kind(value)
+    if "contentType" in value:  # data may have become a url, with hash and size beside it
+        return [str(value.get("contentType")), str(value.get("title", ""))]
+    if "code" in value and "system" in value and "value" not in value:
+        return [str(value["system"]), str(value["code"])]
+    kept = {k: _canonical(v, k) for k, v in value.items() if k not in ("id", "extension")}
+    return {k: v for k, v in kept.items() if v not in (None, "", [], {})}
+
+
+def _kind(reference: Mapping[str, object]) -> str:
+    """The type that a reference is of, as far as it says so."""
+    stated = text(reference, "type", 64)
+    literal = text(reference, "reference") or ""
+    if stated or "/" not in literal:
+        return stated or ""
+    return literal.split("/_history/")[0].rstrip("/").split("/")[-2]
+
+
+def _number(value: float) -> str:
+    try:
+        return format(Decimal(str(value)).normalize(), "f")
+    except InvalidOperation:
+        return str(value)
+
+
+def _words(said: str, name: str) -> str:
+    if name == "div":
+        said = html.unescape(re.sub(r"<[^>]*>", " ", said))
+    if _TIME.fullmatch(said):
+        try:
+            return datetime.fromisoformat(said).astimezone(UTC).isoformat(timespec="seconds")
+        except (ValueError, OverflowError):
+            return said
+    return " ".join(said.split())

@@ -3,8 +3,8 @@
 =================  ================================================================
 resource           is named by
 =================  ================================================================
-DiagnosticReport   tenant, study: one living report for each study
-Observation        tenant, study, series, model id, model version, model file
+DiagnosticReport   tenant, study, edition: one living report for each study
+Observation        tenant, study, series, model id, version, file, edition
 Device             model id, model version, model file (SHA-256)
 Provenance         the report, the images read (instance digest), the models
 =================  ================================================================
@@ -14,6 +14,8 @@ grown, or a second run ends otherwise, the new result is a new *version* of the 
 the chart never shows two that disagree; what was read is kept inside, as a second identifier of
 the report. A new model version makes its own Observations and its own Device, since everything
 that a withdrawn version said must still be found by its Device.
+
+The edition is 0 until a person takes a report over: what is said after that stands beside it.
 
 Values are digests: a search by identifier puts no UID into a server's log.
 """
@@ -34,12 +36,30 @@ IDENTIFIER_ROOT = "urn:scanhook"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, IDENTIFIER_ROOT)
 
 
+_TYPES = {
+    "report": "DiagnosticReport",
+    "observation": "Observation",
+    "device": "Device",
+    "provenance": "Provenance",
+}
+
+
 @dataclass(frozen=True)
 class Identity:
     """A business identifier (FHIR ``Identifier``) and the UUID that follows from it."""
 
     system: str
     value: str
+
+    @property
+    def root(self) -> str:
+        """The root of the identifier system."""
+        return self.system.rpartition(":")[0]
+
+    @property
+    def resource_type(self) -> str:
+        """What kind of resource it names."""
+        return _TYPES[self.system.rpartition(":")[2]]
 
     @property
     def uuid(self) -> str:
@@ -66,22 +86,33 @@ def digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
 
 
-def report_identity(tenant: str, ref: StudyRef, root: str = IDENTIFIER_ROOT) -> Identity:
+def report_identity(
+    tenant: str, ref: StudyRef, root: str = IDENTIFIER_ROOT, edition: int = 0
+) -> Identity:
     """Name the report of a study in one patient's chart.
 
     `tenant` keeps two sites on one server apart; with the patient in the name, two charts that hold
     the same study (a record that was split or merged) never move a report from one to the other.
     """
-    return Identity(f"{root}:report", digest(tenant, ref.patient_reference, ref.study_uid))
+    study = (tenant, ref.patient_reference, ref.study_uid)
+    return Identity(f"{root}:report", digest(*study, *_later(edition)))
 
 
 def observation_identity(
-    tenant: str, ref: StudyRef, result: ModelResult, root: str = IDENTIFIER_ROOT
+    tenant: str,
+    ref: StudyRef,
+    result: ModelResult,
+    root: str = IDENTIFIER_ROOT,
+    edition: int = 0,
 ) -> Identity:
     """Name what one model (its very file) says of one series, in one patient's chart."""
     study = (tenant, ref.patient_reference, ref.study_uid, result.series_uid)
     model = (result.model_id, result.model_version, result.model_sha256)
-    return Identity(f"{root}:observation", digest(*study, *model))
+    return Identity(f"{root}:observation", digest(*study, *model, *_later(edition)))
+
+
+def _later(edition: int) -> tuple[str, ...]:
+    return (f"edition {edition}",) if edition else ()
 
 
 def device_identity(result: ModelResult, root: str = IDENTIFIER_ROOT) -> Identity:
@@ -96,6 +127,11 @@ def provenance_identity(
     """Name the making of one version of a report: these images, these models."""
     models = sorted(device.value for device in devices)
     return Identity(f"{root}:provenance", digest(report.token, instance_digest, *models))
+
+
+def content_identity(content: str, root: str = IDENTIFIER_ROOT) -> Identity:
+    """Name what a resource said when we wrote it, so that a later edit can be seen."""
+    return Identity(f"{root}:content", content)
 
 
 def images_identity(instance_digest: str, root: str = IDENTIFIER_ROOT) -> Identity:

@@ -53,7 +53,9 @@ def observation(
         **context.meta(ai=True),
         "text": _narrative(result, context),
         "identifier": [
-            observation_identity(context.tenant, ref, result, context.identifier_root).identifier()
+            observation_identity(
+                context.tenant, ref, result, context.identifier_root, context.edition
+            ).identifier()
         ],
         "partOf": [study],
         "status": "preliminary",

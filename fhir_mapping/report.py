@@ -25,7 +25,7 @@ def report(
     not written here. ``performer`` is an Organization: a Device may not be one (R4), so the
     algorithm is in Observation.device and in Provenance.
     """
-    own = report_identity(context.tenant, ref, context.identifier_root)
+    own = report_identity(context.tenant, ref, context.identifier_root, context.edition)
     made: Resource = {
         "resourceType": "DiagnosticReport",
         **context.meta(ai=True),
@@ -59,8 +59,8 @@ def _images(analysis: Analysis, context: ReportContext) -> Resource:
 def _observations(
     results: Sequence[ModelResult], ref: StudyRef, context: ReportContext
 ) -> list[Identity]:
-    tenant, root = context.tenant, context.identifier_root
-    return [observation_identity(tenant, ref, result, root) for result in results]
+    tenant, root, edition = context.tenant, context.identifier_root, context.edition
+    return [observation_identity(tenant, ref, result, root, edition) for result in results]
 
 
 def _code(results: Sequence[ModelResult], context: ReportContext) -> Code:

@@ -14,7 +14,7 @@
     ├── Refused            401 or 403: our credential is not enough
     ├── NotFound           404 or 410
     ├── Conflict           409 or 412: another writer, or several matches
-    ├── Rejected           any other 4xx: the request itself is not accepted
+    ├── Rejected           any other 4xx, or 501: the request itself is not accepted
     ├── BadAnswer          not the format that was asked for
     ├── ForeignInstance    an instance of another study or series than asked for
     ├── TooLarge           more bytes than we are willing to hold
@@ -45,6 +45,8 @@ class UpstreamError(Exception):
 
     kind: ClassVar[str] = "upstream"
     retryable: ClassVar[bool] = False
+    issues: frozenset[str] = frozenset()
+    """Codes of the OperationOutcome that came with it (see `clients.outcomes`)."""
 
     def __init__(self, sentence: str, *, status: int | None = None) -> None:
         super().__init__(sentence)
@@ -139,7 +141,7 @@ class Conflict(UpstreamError):
 
 
 class Rejected(UpstreamError):
-    """The peer does not accept the request as it is (another 4xx)."""
+    """The peer does not accept the request as it is (another 4xx), or does no such thing (501)."""
 
     kind = "rejected"
 
@@ -309,7 +311,7 @@ def error_for_status(status: int, peer: str, retry_after_s: float | None = None)
         return Throttled(
             f"{peer} asks us to slow down ({status}).", status=status, retry_after_s=retry_after_s
         )
-    if status >= 500:
+    if status >= 500 and status != 501:  # what is not implemented will not be the next time
         return ServerError(said, status=status)
     classes = {401: Refused, 403: Refused, 404: NotFound, 410: NotFound}
     classes |= {408: ServerError, 409: Conflict, 412: Conflict, 413: Rejected}

@@ -1,4 +1,4 @@
-"""An EHR's FHIR R4 server: read, search, transact; JSON only, one origin only.
+"""An EHR's FHIR R4 server: read, search, write, transact; JSON only, one origin only.
 
 What the server says in an OperationOutcome may hold a patient's data: it is never quoted.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,35 +15,25 @@ from urllib.parse import quote, urlencode
 from cds_service.clients.credentials import NoCredential
 from cds_service.clients.errors import BadAnswer, EgressRefused, error_for_status, upstream_errors
 from cds_service.clients.http import Answer, Credential, HttpClient, Request
+from cds_service.clients.interactions import (
+    EntryResult,
+    Interaction,
+    Resource,
+    Watch,
+    nobody,
+    reading,
+    writing,
+)
+from cds_service.clients.outcomes import FHIR_JSON, issue_codes
 from cds_service.clients.policy import MIB, Deadline, HttpPolicy
 from cds_service.security.egress import Allowance
 
-FHIR_JSON = "application/fhir+json"
 PAGE_CAP = 50
 _REFERENCE = re.compile(
     r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?"
 )
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:\s.*)?")
-
-Resource = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class EntryResult:
-    """What became of one entry of a transaction."""
-
-    status: int
-    reference: str | None = None
-    """``Type/id`` of the resource, if the server said so."""
-
-    version: str | None = None
-    """The version id, if the server said so."""
-
-    @property
-    def created(self) -> bool:
-        """Whether the resource is new."""
-        return self.status == 201
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,7 @@ class FhirServer:
         credential: `backend_auth.BackendServices`, `credentials.ForwardedToken`, ...
         policy: bounds of every call; a search has one deadline for all its pages.
         client: replaces the client that would be built from the arguments above.
+        watch: told of each read, search and write, as soon as it is over.
     """
 
     def __init__(
@@ -70,7 +61,9 @@ class FhirServer:
         credential: Credential | None = None,
         policy: HttpPolicy | None = None,
         client: HttpClient | None = None,
+        watch: Watch = nobody,
     ) -> None:
+        self._watch = watch
         self._client = client or HttpClient(
             allowance,
             credential=credential or NoCredential(),
@@ -129,9 +122,11 @@ class FhirServer:
         """
         path = self.relative(reference)
         kind, _, logical_id = path.partition("/")
-        resource = self._resource(self._get(path, "", policy=policy), kind)
-        if resource.get("id") != logical_id:
-            raise BadAnswer(f"{self.name} answered with another resource than asked for.")
+        with reading(self._watch, Interaction("read", kind, (path,))) as seen:
+            resource = self._resource(self._get(path, "", policy=policy), kind)
+            if resource.get("id") != logical_id:
+                raise BadAnswer(f"{self.name} answered with another resource than asked for.")
+            seen.append(resource)
         return resource
 
     def search(
@@ -150,6 +145,15 @@ class FhirServer:
         """
         if not _TYPE.fullmatch(resource_type):
             raise ValueError("Not a FHIR resource type.")
+        pairs = tuple(params.items() if isinstance(params, Mapping) else params)
+        with reading(self._watch, Interaction("search-type", resource_type, query=pairs)) as seen:
+            for found in self._found(resource_type, pairs, policy):
+                seen.append(found)
+                yield found
+
+    def _found(
+        self, resource_type: str, params: Sequence[tuple[str, str]], policy: HttpPolicy | None
+    ) -> Iterator[Resource]:
         policy = policy or self._client.policy
         deadline = self._client.deadline(policy)
         path, query = resource_type, urlencode(params, quote_via=quote, safe="*,/:|")
@@ -167,32 +171,71 @@ class FhirServer:
             path, query = following
         raise BadAnswer(f"The pages of {self.name} do not end.")
 
-    def transact(self, bundle: Resource, policy: HttpPolicy | None = None) -> TransactionResult:
-        """Send a transaction and check the answer entry by entry (R4 http.html#transaction).
+    def transact(
+        self, bundle: Resource, policy: HttpPolicy | None = None, *, once: bool = False
+    ) -> TransactionResult:
+        """Send a transaction or batch and check the answer entry by entry (R4 http.html).
 
         It is repeated after a failure that may pass, so every entry has to be one that may be
-        done twice: a conditional create or update, or a PUT with an id of our own.
+        done twice: a conditional create or update, or a PUT with an id of our own. With `once`
+        it may hold others, and is not repeated.
 
         Raises:
-            ValueError: the Bundle is no transaction, or an entry may not be done twice.
+            ValueError: the Bundle is of another type, or an entry may not be done twice.
+            Conflict: a condition matched several resources, or another writer was first.
+            UpstreamError: see `cds_service.clients.errors`; of a batch, that of its first entry
+                that failed, when the others may have been written.
+        """
+        sent = _entries_of(bundle, once=once)
+        request = Request("POST", "", headers=_JSON, body=_bytes(bundle), idempotent=not once)
+        with writing(self._watch, sent) as done:
+            answer = self._resource(self._client.send(request, policy), "Bundle")
+            entries = answer.get("entry")
+            if answer.get("type") != f"{bundle['type']}-response" or not isinstance(entries, list):
+                raise BadAnswer(f"{self.name} did not answer the {bundle['type']}.")
+            if len(entries) != len(sent):
+                raise BadAnswer(f"{self.name} answered another number of entries than were sent.")
+            for entry in entries:
+                done.append(self._entry(entry))
+        return TransactionResult(tuple(done))
+
+    def write(self, entry: Resource, policy: HttpPolicy | None = None) -> EntryResult:
+        """Carry out one entry of a Bundle as a request of its own (R4 http.html#create, #update).
+
+        A create without a condition is sent once; everything else may be repeated.
+
+        Raises:
             Conflict: a condition matched several resources, or another writer was first.
             UpstreamError: see `cds_service.clients.errors`.
         """
-        count = _check_repeatable(bundle)
+        asked = entry["request"]
+        path, _, query = asked["url"].partition("?")
+        conditions = {"If-Match": asked.get("ifMatch"), "If-None-Exist": asked.get("ifNoneExist")}
+        headers = {name: value for name, value in conditions.items() if value}
         request = Request(
-            "POST",
-            "",
-            headers={"Accept": FHIR_JSON, "Content-Type": FHIR_JSON},
-            body=json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode(),
-            idempotent=True,
+            asked["method"],
+            path,
+            quote(query, safe="=*,/:|"),
+            {**_JSON, "Prefer": "return=representation", **headers},
+            _bytes(entry["resource"]),
+            idempotent=asked["method"] == "PUT" or "If-None-Exist" in headers,
         )
-        answer = self._resource(self._client.send(request, policy), "Bundle")
-        entries = answer.get("entry")
-        if answer.get("type") != "transaction-response" or not isinstance(entries, list):
-            raise BadAnswer(f"{self.name} did not answer the transaction.")
-        if len(entries) != count:
-            raise BadAnswer(f"{self.name} answered another number of entries than were sent.")
-        return TransactionResult(tuple(self._entry(entry) for entry in entries))
+        with writing(self._watch, [entry]) as done:
+            answer = self._client.send(request, policy)
+            done.append(self._outcome_of(answer, path))
+        return done[0]
+
+    def _outcome_of(self, answer: Answer, path: str) -> EntryResult:
+        """Where a resource went: the server says so by Location, by its body, or not at all."""
+        response = {"location": answer.headers.get("location", ""), "status": str(answer.status)}
+        body: Any = {}
+        if answer.body and "json" in answer.headers.get("content-type", ""):
+            body = answer.json(self.name)
+        own = body if isinstance(body, dict) and body.get("resourceType") == path[:64] else {}
+        reference, version = self._place(response, {"resource": own})
+        if "/" in path:
+            reference = path
+        return EntryResult(answer.status, reference, version)
 
     def _get(
         self,
@@ -246,7 +289,9 @@ class FhirServer:
             raise BadAnswer(f"{self.name} did not say what became of an entry.")
         status = int(match[1])
         if status >= 300 and status != 304:
-            raise error_for_status(status, self.name)
+            error = error_for_status(status, self.name)
+            error.issues = issue_codes(json.dumps(response.get("outcome")).encode())
+            raise error
         return EntryResult(status, *self._place(response, entry))
 
     def _place(self, response: Resource, entry: Resource) -> tuple[str | None, str | None]:
@@ -262,16 +307,26 @@ class FhirServer:
         return None, version
 
 
-def _check_repeatable(bundle: Resource) -> int:
-    """The number of entries, if each of them may be sent twice."""
+_JSON = {"Accept": FHIR_JSON, "Content-Type": FHIR_JSON}
+
+
+def _bytes(resource: Resource) -> bytes:
+    return json.dumps(resource, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _entries_of(bundle: Resource, *, once: bool) -> list[Resource]:
+    """The entries, if each of them may be sent twice or shall be sent `once`."""
     entries = bundle.get("entry")
-    if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "transaction":
-        raise ValueError("Not a transaction Bundle.")
+    kind = bundle.get("type")
+    if bundle.get("resourceType") != "Bundle" or kind not in ("transaction", "batch"):
+        raise ValueError("Not a transaction or batch Bundle.")
     if not isinstance(entries, list) or not entries:
-        raise ValueError("The transaction has no entries.")
+        raise ValueError("The Bundle has no entries.")
     for entry in entries:
         request = entry.get("request", {})
-        once = request.get("method") == "POST" and not request.get("ifNoneExist")
-        if once or request.get("method") not in ("POST", "PUT", "GET", "HEAD"):
-            raise ValueError("An entry of the transaction may not be done twice.")
-    return len(entries)
+        method, unsafe = request.get("method"), request.get("method") == "POST"
+        if method not in ("POST", "PUT", "GET", "HEAD") or (
+            unsafe and not request.get("ifNoneExist") and not once
+        ):
+            raise ValueError("An entry of the Bundle may not be done twice.")
+    return entries

@@ -9,8 +9,8 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import requests
@@ -25,6 +25,7 @@ from cds_service.clients.errors import (
     error_for_status,
     upstream_errors,
 )
+from cds_service.clients.outcomes import FHIR_JSON, OUTCOME_BYTES, issue_codes
 from cds_service.clients.policy import Attempts, Breaker, Clock, Deadline, HttpPolicy
 from cds_service.clients.transport import Call, PinnedAdapter
 from cds_service.security.egress import Allowance, Resolver, resolve
@@ -269,10 +270,23 @@ class HttpClient:
                 response.close()
                 response = self._respond(request, self._credential_headers(deadline), policy, call)
             try:
-                _check_status(response, self.peer)
+                self._check_status(response, policy, deadline)
                 yield Stream(response, policy, deadline, self.peer)
             finally:
                 _finish(response)
+
+    def _check_status(
+        self, response: requests.Response, policy: HttpPolicy, deadline: Deadline
+    ) -> None:
+        try:
+            _check_status(response, self.peer)
+        except UpstreamError as error:
+            if FHIR_JSON in response.headers.get("content-type", ""):
+                bounded = replace(policy, bytes_cap=OUTCOME_BYTES)
+                with suppress(UpstreamError):
+                    body = Stream(response, bounded, deadline, self.peer).read()
+                    error.issues = issue_codes(body)
+            raise
 
     def _credential_headers(self, deadline: Deadline) -> Mapping[str, str]:
         if self._credential is None:

@@ -152,8 +152,9 @@ class TenantSettings(Part):
     write_back: bool = True
     """Whether results are written to the FHIR server; needs a `backend`."""
 
-    fhir_ids: Literal["conditional", "client-assigned"] = "conditional"
-    """How results find their place again: conditional update by identifier, or an id of our own."""
+    fhir_ids: Literal["auto", "conditional", "client-assigned"] = "auto"
+    """How new results are named: as the server's CapabilityStatement offers it, or first by
+    conditional update on our identifier, or first by an id of our own (a UUID)."""
 
     accept_unverified_patients: bool = False
     """Whether images that state a PatientID are taken for a chart that states no identifier of its

@@ -205,13 +205,13 @@ def test_an_answer_that_does_not_confirm_every_entry_is_an_error(
         sent({"method": "POST", "url": "Observation"}),
         sent({"method": "DELETE", "url": "Observation/1"}),
         sent(),
-        {**sent(PUT), "type": "batch"},
+        {**sent(PUT), "type": "message"},
         {"resourceType": "Patient"},
     ],
 )
 def test_a_transaction_that_may_not_be_done_twice_is_not_sent(bundle_: dict[str, Any]) -> None:
     with FaultyServer() as server:
-        with pytest.raises(ValueError, match=r"transaction"):
+        with pytest.raises(ValueError, match=r"Bundle"):
             fhir(server).transact(bundle_)
         assert server.connections == 0
 

@@ -1,0 +1,112 @@
+"""Taking back what was written: entered-in-error, and a Provenance that says why; never a DELETE.
+
+The elements stay as they are, so that nobody loses what was acted upon; the narrative, which is
+what a person reads, says that the result is recalled and states no finding any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_mapping.codes import ASSEMBLER, AUTHOR, NULLIFY, PATIENT_SAFETY
+from fhir_mapping.context import Resource
+from fhir_mapping.existing import Standing
+from fhir_mapping.forms import Item
+from fhir_mapping.identity import IDENTIFIER_ROOT, Identity, digest
+from fhir_mapping.narrative import narrative
+from fhir_mapping.reading import Json, members
+from fhir_mapping.text import plain
+
+RECALLED = "This AI result was recalled. It must not be used."
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Which model version is recalled, why, when and by whom; `recorded` states its zone."""
+
+    model_id: str
+    model_version: str
+    reason: str
+    recorded: datetime
+    organisation: str = ""
+    software_version: str = ""
+
+    @property
+    def instant(self) -> str:
+        """`recorded` as a FHIR ``instant``."""
+        return self.recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    @property
+    def name(self) -> str:
+        """``model@version``."""
+        return f"{self.model_id}@{self.model_version}"
+
+
+def voided(found: Json, recall: Recall) -> Resource:
+    """Return a report or Observation as entered-in-error, with a narrative that says so."""
+    rows = (("Model", recall.name), ("Reason", plain(recall.reason, 500)))
+    text = narrative("Recalled", (RECALLED,), (*rows, ("Recalled at", recall.instant)), None)
+    return {**found, "status": "entered-in-error", "text": text}
+
+
+def voiding(found: Json, recall: Recall) -> Resource:
+    """Return the entry that voids exactly the version that was read."""
+    kind, own_id = str(found["resourceType"]), str(found["id"])
+    meta = found.get("meta")
+    version = meta.get("versionId") if isinstance(meta, dict) else None
+    return _update(voided(found, recall), f"{kind}/{own_id}", str(version) if version else None)
+
+
+def taken_back(found: Json, double: Standing, identity: Identity) -> Resource:
+    """Return the entry that voids the second of two resources of one name.
+
+    It loses the name, so that a server that looks for it finds one.
+    """
+    names = [
+        {**name, "system": f"{identity.system}:double"}
+        if name.get("system") == identity.system
+        else dict(name)
+        for name in members(found, "identifier")
+    ]
+    resource = {**found, "identifier": names, "status": "entered-in-error"}
+    return _update(resource, double.reference, double.version)
+
+
+def recall_provenance(
+    recall: Recall, targets: Sequence[str], devices: Sequence[Resource], patient: str
+) -> Item:
+    """Return the Provenance of the recall of `targets`, which are the same every time.
+
+    `devices` are references to the model's Devices; `patient` keeps apart what is of two charts.
+    """
+    own = Identity(
+        f"{IDENTIFIER_ROOT}:provenance",
+        digest("recall", recall.name, patient, *sorted(targets)),
+    )
+    who = plain(recall.organisation, 200) or "The operator of scanhook"
+    program = {"type": "Device", "display": plain(f"scanhook {recall.software_version}", 100)}
+    rows = (("Model", recall.name), ("Reason", plain(recall.reason, 500)))
+    made: Resource = {
+        "resourceType": "Provenance",
+        "meta": {"tag": [{"system": own.system, "code": own.value}]},
+        "text": narrative("Why AI results were recalled", (RECALLED,), rows, None),
+        "target": [{"reference": target} for target in targets],
+        "recorded": recall.instant,
+        "reason": [PATIENT_SAFETY.concept(plain(recall.reason, 500) or "Recalled")],
+        "activity": NULLIFY.concept(),
+        "agent": [
+            {"type": AUTHOR.concept(), "who": {"type": "Organization", "display": who}},
+            {"type": ASSEMBLER.concept(), "who": program},
+        ],
+        "entity": [{"role": "source", "what": device} for device in devices],
+    }
+    return Item(own, {name: value for name, value in made.items() if value != []})
+
+
+def _update(resource: Resource, reference: str, version: str | None) -> Resource:
+    request = {"method": "PUT", "url": reference}
+    if version is not None:
+        request["ifMatch"] = f'W/"{version}"'
+    return {"resource": resource, "request": request}
