@@ -29,6 +29,7 @@ _COMMANDS = {
     "keys": "Make and show keys and secrets.",
     "models": "List, show and check the model packages; clear a fallback.",
     "poll": "Ask archives and FHIR servers that tell nobody what is new.",
+    "register": "Write everything that an EHR's vendor asks for into one folder.",
     "sandbox": "The demo EHR and demo archive alone, for any CDS service.",
     "serve": "Answer CDS Hooks (the web process).",
     "subscribe": "Ask FHIR servers and archives to tell us of new studies.",

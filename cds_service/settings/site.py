@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     organisation: str = "scanhook"
     """Who runs the algorithm: performer of reports, source label of cards."""
 
+    contact: str = Field(default="", max_length=254)
+    """Whom an EHR's vendor writes to (e-mail); stands in what ``scanhook register`` makes."""
+
     models_dirs: tuple[Path, ...] = ()
     """Further folders of model packages, beside those that come with scanhook."""
 
