@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -199,6 +199,17 @@ class Archive:
             UpstreamError: while iterating; what was yielded before must then be thrown away.
         """
         yield from Retrieval(self, _checked(study_uid), _checked(series_uid)).run()
+
+    def retrieve_some(
+        self, study_uid: str, series_uid: str, sop_instance_uids: Sequence[str]
+    ) -> Iterator[bytes]:
+        """These instances of a series, by name, as Part 10 files in the order of their arrival.
+
+        Raises:
+            UpstreamError: while iterating; Incomplete if one of them is not there.
+        """
+        wanted = tuple(dict.fromkeys(_checked(uid) for uid in sop_instance_uids))
+        yield from Retrieval(self, _checked(study_uid), _checked(series_uid)).some(wanted)
 
     def learn_accept(self, accept: str) -> None:
         """From now on ask for instances with `accept` first."""

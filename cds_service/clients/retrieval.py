@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -86,6 +86,17 @@ class Retrieval:
                 rounds.made = 0
         if not self._have <= set(listed) and not self._have <= set(self._list()):
             raise ForeignInstance(f"{self._peer} sent an instance that it does not list.")
+
+    def some(self, uids: Sequence[str]) -> Iterator[bytes]:
+        """Only these instances, each once; see `dicomweb.Archive.retrieve_some`."""
+        rounds = self._client.attempts(
+            replace(self._client.policy, attempts=self._bounds.attempts), self._deadline
+        )
+        while missing := [uid for uid in uids if uid not in self._have]:
+            if self._failure is not None:
+                rounds.again(self._failure)
+            self._failure = None
+            yield from self._new(self._side_by_side(missing))
 
     def _while_listing(self) -> Generator[bytes, None, tuple[str, ...]]:
         """The series as one stream, while the archive's list is asked for beside it."""
