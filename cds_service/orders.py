@@ -111,12 +111,10 @@ def content_of(
     each with the number of instances in the archive (`read`: those used of a plan or an analysis);
     and the archive's own `version` of the study. Keyed, or Redis would answer guesses at a UID.
     """
-    listed = None if read is None else [(s.series_uid, s.instances) for s in read if s.used]
-    held = [listed and sorted(listed), version] if listed or version else []
-    parts = [
-        *content_keys(ref),
-        *(json.dumps([ref.study_uid, each]) if each else None for each in held),
-    ]
+    listed = read if read is None else sorted([s.series_uid, s.instances] for s in read if s.used)
+    stated = (listed, version)
+    held = [None if each is None else json.dumps([ref.study_uid, each]) for each in stated]
+    parts = [*content_keys(ref), *(held if any(held) else ())]
     return named(part and study_key(tenant, ref.patient_reference, part)[:16] for part in parts)
 
 

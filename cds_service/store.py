@@ -33,6 +33,7 @@ from inference.limits import MIB
 _ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 _FORMAT = 1
 _PAGE = "page.json"
+_SUPERSEDED = "superseded"
 _INDEX = "slices.json"
 _TEMPORARY = ".tmp-"
 _CLAIMS = 20
@@ -55,6 +56,8 @@ class StoredExplanation:
     study_key: str
     page: ExplanationPage
     pictures: Mapping[str, bytes]
+    superseded: bool = False
+    """Whether a newer analysis of the study has taken its place."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,21 @@ class ExplanationStore:
         intact = all(sha256(png).hexdigest() == digest for digest, png in pictures.items())
         if not intact or content["explanation_id"] != explanation_id:
             return None
-        return StoredExplanation(explanation_id, str(content["study_key"]), page, pictures)
+        study_key, outdated = str(content["study_key"]), (folder / _SUPERSEDED).exists()
+        return StoredExplanation(explanation_id, study_key, page, pictures, outdated)
+
+    def supersede(self, explanation_id: str) -> None:
+        """Note that a newer analysis took the place of this one; nothing if it is not there.
+
+        Raises:
+            StoreError: it could not be noted.
+        """
+        folder = self._root / explanation_id
+        if _ID.fullmatch(explanation_id) is None or not folder.is_dir():
+            return
+        with _as_store_error(), suppress(FileExistsError):
+            _write_file(folder / _SUPERSEDED, b"\0")
+            _sync(folder)
 
     def expire(self, before_ms: int) -> int:
         """Remove explanations analysed before that time (ms since 1970); how many went."""
@@ -213,6 +230,7 @@ class ExplanationStore:
                     raise
                 for name in (*files, _PAGE):  # the page last: until then the old one is whole
                     (folder / name).replace(target / name)
+                (target / _SUPERSEDED).unlink(missing_ok=True)
                 _sync(target)
         _sync(self._root)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,13 +14,14 @@ from cds_service.flow import Archive, Kept, Steps, analyse_study
 from cds_service.model_choice import ServedModels
 from cds_service.orders import ref_of
 from cds_service.queue.child import JobContext
+from cds_service.queue.content import renewed
 from cds_service.queue.records import StudyRecords
 from cds_service.queue.state import State, StudyRecord
 from cds_service.store import ExplanationStore, StoreError
 from cds_service.summary import summarise
 from fhir_mapping.errors import PatientNotKnown
 from fhir_mapping.study import StudyRef
-from inference.analysis import Analysis, Outcome
+from inference.analysis import Analysis, Outcome, SeriesUse
 from inference.errors import IdentityMismatch
 from inference.pipeline import Analyser
 
@@ -28,6 +29,15 @@ _log = logging.getLogger(__name__)
 
 SAID = (Outcome.FINDING, Outcome.MEASURED, Outcome.NO_FINDING)
 """Outcomes that say something of the images; after the others the record is `abstained`."""
+
+
+Content = Callable[[str, StudyRef, Sequence[SeriesUse]], str]
+"""(tenant's name, study, what was read of it) -> the name of that content (`orders.content_of`)."""
+
+
+def _unnamed(tenant: str, ref: StudyRef, read: Sequence[SeriesUse]) -> str:
+    """Nothing is known of the content."""
+    return ""
 
 
 Ended = Callable[[Mapping[str, Any], StudyRecord, Analysis], None]
@@ -53,7 +63,8 @@ class StudyTask:
     for a tenant, by its name, now. `unverified` are the tenants whose
     charts are taken on trust when they state no identifier of the patient. `ended` is told when the
     record has ended, and must not raise: the study is over. `slices_bytes` is the room for the
-    images of one series that the page scrolls through.
+    images of one series that the page scrolls through. `content` names what was read, so that it is
+    noticed when the archive has more.
     """
 
     archives: Mapping[str, Archive]
@@ -67,6 +78,7 @@ class StudyTask:
     unverified: Set[str] = frozenset()
     ended: Ended = _nobody
     slices_bytes: int = 0
+    content: Content = _unnamed
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """Run one attempt; whatever it raises carries `kind` and `retryable` for the worker."""
@@ -85,7 +97,7 @@ class StudyTask:
         except (IdentityMismatch, PatientNotKnown):
             attempt.forget()
             raise
-        attempt.end(analysis, kept)
+        attempt.end(analysis, kept, asked.ref)
         if kept is not None:
             self._keep_slices(analysis, kept.explanation_id, job.record.id)
         self.ended(order, job.record, analysis)
@@ -128,6 +140,7 @@ class _Attempt:
 
     def forget(self) -> None:
         """Take back what an earlier analysis said: the same doubt is about that, too."""
+        self._supersede("")
         self._record = self._task.records.advance(
             self._record,
             self._record.state,
@@ -137,8 +150,16 @@ class _Attempt:
             report_id="",
         )
 
-    def end(self, analysis: Analysis, kept: Kept | None) -> None:
+    def _supersede(self, explanation_id: str) -> None:
+        """Let the page of the analysis before this one say that it is outdated."""
+        before = self._record.explanation_id
+        if before and before != explanation_id:
+            self._task.store.supersede(before)
+
+    def end(self, analysis: Analysis, kept: Kept | None, ref: StudyRef) -> None:
         said = analysis.outcome in SAID
+        read = self._task.content(self._tenant, ref, analysis.series)
+        self._supersede(kept.explanation_id if kept else "")
         self._record = self._task.records.advance(
             self._record,
             State.FINAL if said else State.ABSTAINED,
@@ -147,6 +168,7 @@ class _Attempt:
             instance_digest=analysis.instance_digest,
             explanation_id=kept.explanation_id if kept else "",
             report_id=kept.report_id if kept else "",
+            content_key=renewed(self._record.content_key, read),
             error_kind="",
         )
 

@@ -31,8 +31,14 @@ def readable(site: Site) -> list[TenantSettings]:
 
 def notices(site: Site, dispatcher: Dispatcher) -> Notices:
     """Gives notices to the queue."""
-    key = site.sealer.study_key
-    return Notices(dispatcher, dispatcher.records, key, lambda _: site.model_set)
+    tenants = {tenant.name: tenant for tenant in site.settings.tenants}
+    disabled = site.disabled_models(patient=True)
+    return Notices(
+        dispatcher,
+        dispatcher.records,
+        site.sealer.study_key,
+        lambda name: site.models_for(tenants[name], disabled()).version,
+    )
 
 
 def ledger(dispatcher: Dispatcher) -> FollowLedger:

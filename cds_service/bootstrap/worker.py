@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
 from cds_service.explanation import ModelNotes, notes_of
 from cds_service.model_choice import ServedModels
+from cds_service.orders import content_of
 from cds_service.queue import JobContext, QueueUnavailable, WorkerPolicy, run_worker
 from cds_service.reports import FhirReports, NoReports
 from cds_service.settings import TenantSettings
@@ -25,8 +26,10 @@ from cds_service.tasks import ReportWriter, StudyTask
 from cds_service.triggers.followup import FollowUp
 from cds_service.triggers.notices import is_notice
 from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
+from inference.analysis import SeriesUse
 from inference.limits import MIB
 from inference.pipeline import Analyser
+from models.contract import SeriesFacts
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +96,12 @@ class WarmStudyTask:
 
     @cached_property
     def _follow_up(self) -> FollowUp:
-        return follow_up(self._site, lambda _, series: self._models.analyser.plan(series).series)
+        served = _models(self._site)
+
+        def planned(tenant: str, series: Sequence[SeriesFacts]) -> Sequence[SeriesUse]:
+            return self._models.analyser.plan(series, served(tenant).withheld).series
+
+        return follow_up(self._site, planned)
 
     def warm_up(self) -> None:
         """Load everything that a job needs."""
@@ -137,6 +145,7 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
         ended=ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer,
+        content=lambda tenant, ref, read: content_of(ref, tenant, site.sealer.study_key, read=read),
     )
 
 

@@ -58,6 +58,10 @@ class Pages:
         """What every address that does not open answers."""
         return self._templates.get_template("not_found.html").render()
 
+    def superseded(self) -> str:
+        """What the link of an analysis answers after a newer one of the same study."""
+        return self._templates.get_template("superseded.html").render()
+
     def closed(self) -> str:
         """What the permanent address answers, to everyone and for every id."""
         return self._templates.get_template("closed.html").render()

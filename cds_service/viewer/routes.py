@@ -101,6 +101,8 @@ class _Viewer:
         stored = self._opened(token)
         if stored is None:
             return self.nothing_here()
+        if stored.superseded:
+            return Response(self.pages.superseded(), status=410)
         _log.info("explanation-opened", extra={"explanation_id": stored.explanation_id})
         slices = self.store.slices(stored.explanation_id)
         shown = slices.index if slices else None

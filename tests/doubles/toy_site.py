@@ -25,6 +25,7 @@ def toy_site(
     redis_url: str,
     archive_url: str,
     fhir_base: str,
+    backend: str = "open",
     settings: str = "",
     worker: str = "attempts = 2",
     archive: str = "",
@@ -39,6 +40,7 @@ def toy_site(
         redis_url=redis_url,
         archive_url=archive_url,
         fhir_base=fhir_base,
+        backend=backend,
         archive=archive,
         tables=f"{tables}\n[worker]\n{worker}\n",
     )

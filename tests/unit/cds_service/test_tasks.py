@@ -54,6 +54,7 @@ class Kept:
 
     record: StudyRecord = HAD_A_FINDING
     written: list[str] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
 
     def advance(self, record: StudyRecord, state: str, **changes: Any) -> StudyRecord:
         self.record = replace(record, **{**changes, "state": State(state)})
@@ -61,6 +62,12 @@ class Kept:
 
     def keep(self, analysis: Analysis, **_: Any) -> None:
         self.written.append("explanation")
+
+    def keep_slices(self, analysis: Analysis, **_: Any) -> None:
+        """Nobody scrolls here."""
+
+    def supersede(self, explanation_id: str) -> None:
+        self.superseded.append(explanation_id)
 
     def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
         self.written.append("report")
@@ -94,6 +101,7 @@ def test_images_of_the_chart_s_patient_are_kept_and_written() -> None:
     attempt(OWN, kept)
     assert kept.record.state is State.FINAL
     assert kept.written == ["explanation", "report"]
+    assert kept.superseded == [HAD_A_FINDING.explanation_id], "the page of the analysis before"
 
 
 @pytest.mark.parametrize(
