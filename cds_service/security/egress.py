@@ -110,7 +110,9 @@ def _host(text: str) -> str:
 
 def _segments(path: str) -> tuple[str, ...]:
     segments = path.strip("/").split("/") if path.strip("/") else []
-    if any(segment in (".", "..", "") for segment in segments) or _SUSPECT.search(path):
+    # some servers drop what follows a semicolon before they resolve the dots
+    names = (segment.partition(";")[0] for segment in segments)
+    if any(name in (".", "..", "") for name in names) or _SUSPECT.search(path):
         raise NotAllowed("The address has a path that leads elsewhere.")
     return tuple(segments)
 
@@ -193,7 +195,8 @@ class Allowance:
         literal = _literal(self.origin.host)
         if literal is not None:
             return ip == _unwrapped(literal) and not (ip.is_multicast or ip.is_unspecified)
-        if ip.is_multicast or ip.is_unspecified or any(ip in network for network in _METADATA):
+        nowhere = ip.is_multicast or ip.is_unspecified or (ip.is_reserved and not ip.is_loopback)
+        if nowhere or any(ip in network for network in _METADATA):
             return False
         if self.origin.host == "localhost" and ip.is_loopback:
             return True

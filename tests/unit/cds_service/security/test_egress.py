@@ -48,6 +48,8 @@ TRICKS = [
     "https://ehr.example.org/fhir/%2f../admin",
     "https://ehr.example.org/fhir/..%2fadmin",
     "https://ehr.example.org/fhir/..%5cadmin",
+    "https://ehr.example.org/fhir/..;/admin",
+    "https://ehr.example.org/fhir/;v=1/admin",
     "https://ehr.example.org/fhir/%00",
     "https://ehr.example.org/fhir/a%0d%0aHost:x",
     "https://ehr.example.org/fhir//attacker.com",
@@ -179,7 +181,10 @@ NEVER = [
     "::ffff:169.254.169.254",
     "fe80::1",
     "224.0.0.1",
+    "240.0.0.1",
     "::",
+    "::7f00:1",
+    "64:ff9b:1::a00:1",
 ]
 
 
