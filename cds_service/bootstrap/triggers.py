@@ -29,10 +29,10 @@ def readable(site: Site) -> list[TenantSettings]:
     return [tenant for tenant in site.settings.tenants if tenant.backend != "none"]
 
 
-def notices(site: Site, dispatcher: Dispatcher) -> Notices:
-    """Gives notices to the queue."""
+def notices(site: Site, dispatcher: Dispatcher, *, patient: bool = True) -> Notices:
+    """Gives notices to the queue; the web must not be `patient`."""
     tenants = {tenant.name: tenant for tenant in site.settings.tenants}
-    disabled = site.disabled_models(patient=True)
+    disabled = site.disabled_models(patient=patient)
     return Notices(
         dispatcher,
         dispatcher.records,
@@ -54,7 +54,7 @@ def notification_secrets(site: Site) -> NotificationSecrets:
 def notification_desk(site: Site, dispatcher: Dispatcher, gate: Gate) -> NotificationDesk:
     """For the routes of the web process."""
     secrets = notification_secrets(site)
-    given, follow = notices(site, dispatcher), ledger(dispatcher)
+    given, follow = notices(site, dispatcher, patient=False), ledger(dispatcher)
     return NotificationDesk(lambda: readable(site), gate, secrets, given, follow)
 
 

@@ -12,8 +12,8 @@ from flask import Blueprint, Flask
 from prometheus_client.registry import Collector
 
 from cds_service.bootstrap.site import Site
-from cds_service.bootstrap.triggers import notification_desk
 from cds_service.bootstrap.smart import launch_door
+from cds_service.bootstrap.triggers import notification_desk
 from cds_service.card_files import CardShelf
 from cds_service.cards import CardSite
 from cds_service.clients.credentials import ForwardedToken, NoCredential

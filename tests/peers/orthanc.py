@@ -8,7 +8,7 @@ import shutil
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.peers.process import Process, free_port
@@ -40,11 +40,27 @@ def multipart(instances: Iterable[bytes]) -> tuple[str, bytes]:
     return f'multipart/related; type="application/dicom"; boundary={boundary}', body
 
 
-class Orthanc:
-    """One Orthanc with an empty store in `folder`; with `users`, Basic authentication is on."""
+def _written(folder: Path, number: int, script: str) -> str:
+    path = folder / f"{number}.lua"
+    path.write_text(script)
+    return str(path)
 
-    def __init__(self, folder: Path, users: dict[str, str] | None = None) -> None:
-        self.port = free_port()
+
+class Orthanc:
+    """One Orthanc with an empty store in `folder`; with `users`, Basic authentication is on.
+
+    `scripts` are the texts of Lua scripts, `stable_s` the silence after which a study is stable.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        users: dict[str, str] | None = None,
+        port: int | None = None,
+        scripts: Sequence[str] = (),
+        stable_s: int = 60,
+    ) -> None:
+        self.port = port or free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/dicom-web"
         configuration = {
             "Name": "peer",
@@ -56,6 +72,8 @@ class Orthanc:
             "AuthenticationEnabled": bool(users),
             "RegisteredUsers": users or {},
             "OverwriteInstances": True,
+            "StableAge": stable_s,
+            "LuaScripts": [_written(folder, n, text) for n, text in enumerate(scripts)],
             "Plugins": [str(path) for path in plugins()],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
         }
