@@ -46,6 +46,13 @@ class Credential(Protocol):
         ...
 
 
+class StreamedBody(Protocol):
+    """A body that is sent piece by piece: of a known length, and readable again for a repeat."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
 @dataclass(frozen=True)
 class Request:
     """One call below the base of a client. `query` is already percent-encoded."""
@@ -54,9 +61,12 @@ class Request:
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | StreamedBody | None = field(default=None, repr=False)
     idempotent: bool | None = None
     """Whether it may be repeated; None means what RFC 9110 says of the method."""
+
+    read: tuple[int, ...] = ()
+    """Statuses besides success whose answer is wanted for what it says, and so is no error."""
 
     @property
     def repeatable(self) -> bool:
@@ -66,7 +76,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer of a success status."""
+    """A whole answer of a success status, or of one that the request wants to read."""
 
     status: int
     headers: Mapping[str, str]
@@ -270,7 +280,8 @@ class HttpClient:
                 response.close()
                 response = self._respond(request, self._credential_headers(deadline), policy, call)
             try:
-                self._check_status(response, policy, deadline)
+                if response.status_code not in request.read:
+                    self._check_status(response, policy, deadline)
                 yield Stream(response, policy, deadline, self.peer)
             finally:
                 _finish(response)
