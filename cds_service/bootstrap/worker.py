@@ -23,6 +23,7 @@ from cds_service.settings import TenantSettings
 from cds_service.shadow import ShadowLane, is_shadow
 from cds_service.shadow.run import ShadowRun
 from cds_service.tasks import ReportWriter, StudyTask
+from cds_service.writing.writer import FhirWriter
 from cds_service.triggers.followup import FollowUp
 from cds_service.triggers.notices import is_notice
 from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 EXPIRE_EVERY_S = 3600
 
 FORMS = {
+    "auto": None,
     "conditional": WriteForm.CONDITIONAL_UPDATE,
     "client-assigned": WriteForm.CLIENT_ASSIGNED_IDS,
 }
@@ -181,16 +183,16 @@ def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
     server = site.backend(tenant) if tenant.write_back else None
     if server is None:
         return NoReports()
-    return FhirReports(
-        server=server,
+    reports = FhirReports(
+        writer=FhirWriter(server, FORMS[tenant.fhir_ids]),
         tenant=tenant.name,
         links=site.links,
         organisation=site.settings.organisation,
-        form=FORMS[tenant.fhir_ids],
         demo=site.settings.demo,
         models=_facts(site),
         accept_unverified_patients=tenant.accept_unverified_patients,
     )
+    return PermittedReports(reports, tenant.name, partial(site.may, tenant))
 
 
 def _notes(site: Site) -> Mapping[str, ModelNotes]:
