@@ -85,5 +85,7 @@ def main() -> None:
         sentence = sentence_of(error)
         if sentence is None:
             raise
-        click.echo(f"scanhook: {sentence}", err=True)
+        from cds_service.cli.output import printable
+
+        click.echo(f"scanhook: {printable(sentence)}", err=True)
         sys.exit(EXIT_NOT_THERE)

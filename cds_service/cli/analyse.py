@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
-from cds_service.cli.output import add_row, console, printable
+from cds_service.cli.output import add_row, console, plainly, printable
 from cds_service.folder import NotRead, StudyFiles, files_in, group_studies
 from fhir_mapping.wording import (
     in_sentence,
@@ -227,13 +227,13 @@ def _print(analysis: Analysis) -> None:
     for result in analysis.results:
         out.print(_result_table(result))
         for gate in result.reasons:
-            out.print(f"  not stated: {gate.sentence}", highlight=False)
+            out.print(plainly(f"  not stated: {gate.sentence}"))
         if unsure := possible(result):
             names = listed(_could_be(label) for label in unsure)
-            out.print(f"  could be: {names}", highlight=False, markup=False)
+            out.print(plainly(f"  could be: {names}"))
     for use in analysis.models_not_run:
         for reason in use.reasons:
-            out.print(f"  {use.model_id} was not run: {reason.sentence}", highlight=False)
+            out.print(plainly(f"  {use.model_id} was not run: {reason.sentence}"))
     out.print(f"Outcome: [bold]{WORDS[analysis.outcome]}[/]. AI, not reviewed.")
 
 
@@ -257,14 +257,14 @@ def _result_table(result: ModelResult) -> Table:
         title += f", slice {result.deciding_slice} of {len(result.slices)}"
     if result.task == "segmentation":
         return _measured_table(result, title)
-    table = Table("label", "probability", "stated from", title=title)
+    table = Table("label", "probability", "stated from", title=plainly(title))
     for label in result.probabilities:
         add_row(table, label.display, probability_band(label.probability), f"{label.threshold:.0%}")
     return table
 
 
 def _measured_table(result: ModelResult, title: str) -> Table:
-    table = Table("measured", "size", "slice", "how", title=title)
+    table = Table("measured", "size", "slice", "how", title=plainly(title))
     for measured in result.measurements:
         size = quantity(measured.value, measured.unit)
         add_row(table, measured.display, size, str(measured.slice_number), measured.method)

@@ -43,6 +43,7 @@ def command(
 
 def _print(finding: Finding) -> None:
     mark = click.style("ok", fg="green") if finding.well else click.style("not well", fg="red")
-    click.echo(f"{mark:>8}  {finding.what}: {finding.said} ({finding.took_ms:.0f} ms)")
+    what, said = printable(finding.what), printable(finding.said)
+    click.echo(f"{mark:>8}  {what}: {said} ({finding.took_ms:.0f} ms)")
     if finding.advice:
-        click.echo(f"          {finding.advice}")
+        click.echo(f"          {printable(finding.advice)}")

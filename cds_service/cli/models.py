@@ -11,7 +11,7 @@ from rich.markdown import Markdown
 from cds_service import settings
 from cds_service.bootstrap import Site
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
-from cds_service.cli.output import add_row, console, folding_table
+from cds_service.cli.output import add_row, console, folding_table, printable
 from cds_service.errors import UnsafeSettings
 from cds_service.queue import QueueError, web_connection
 from inference.pipeline import check_package
@@ -72,7 +72,9 @@ def list_models(shelf: Shelf) -> None:
 def show(shelf: Shelf, model_id: str) -> None:
     """The model card: what it is for, its figures, its limits."""
     card = _package(shelf.registry, model_id).folder / "CARD.md"
-    console().print(Markdown(card.read_text(encoding="utf-8")))
+    lines = card.read_text(encoding="utf-8").splitlines()
+    shown = "\n".join(printable(line) for line in lines)
+    console().print(Markdown(shown, hyperlinks=False))
 
 
 @command.command("check")

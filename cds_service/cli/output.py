@@ -18,17 +18,31 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=PIPE_WIDTH)
 
 
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+_UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
 def printable(text: str) -> str:
-    """`text` without control characters (C0, DEL, C1): a name from elsewhere moves no cursor."""
-    return "".join(each for each in text if unicodedata.category(each) != "Cc")
+    """`text` without what a terminal obeys and nobody sees: a name from elsewhere moves no cursor.
+
+    Controls, direction marks, line separators and surrogates go; the joiners stay, which some
+    scripts are written with.
+    """
+    shown = (c for c in text if c in _JOINERS or unicodedata.category(c) not in _UNSHOWN)
+    return "".join(shown)
+
+
+def plainly(text: str) -> Text:
+    """`text` as one line of a terminal, in which rich's markup means nothing."""
+    return Text(printable(text))
 
 
 def folding_table(*headings: str, title: str = "", caption: str = "") -> Table:
     """A table in which a long word goes on in the next line: nothing is cut off."""
     columns = (Column(heading, overflow="fold") for heading in headings)
-    return Table(*columns, title=Text(title), caption=Text(caption))
+    return Table(*columns, title=plainly(title), caption=plainly(caption))
 
 
 def add_row(table: Table, *cells: str) -> None:
     """A row of plain text: neither control characters nor rich's markup in it mean anything."""
-    table.add_row(*(Text(printable(cell)) for cell in cells))
+    table.add_row(*(plainly(cell) for cell in cells))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -112,7 +112,7 @@ class Links:
 
     def model_card_url(self, model_id: str, version: str) -> str:
         """The page of a model's card."""
-        return f"{self._base_url}/models/{model_id}/{version}"
+        return f"{self._base_url}/models/{quote(model_id, safe='')}/{quote(version, safe='')}"
 
     def open(self, token: str, now_s: float) -> OpenedLink | None:
         """What the token says, or ``None``: changed, expired, of another key or another kind."""
