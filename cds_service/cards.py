@@ -57,6 +57,8 @@ OVERRIDE_REASONS: Mapping[str, str] = {
     "not-relevant-now": "Not relevant now",
 }
 
+_DIGITS = 16  # of a digest, enough to tell the images of one study apart
+
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://scanhook.org/cards")
 
 
@@ -65,6 +67,9 @@ class CardLinks(Protocol):
 
     def explanation_url(self, explanation_id: str, study_key: str, now_s: float) -> str:
         """A short-lived link to the page that shows why."""
+
+    def status_url(self, study_key: str, now_s: float) -> str:
+        """A short-lived link to how far an analysis is."""
 
     @property
     def launch_url(self) -> str:
@@ -158,13 +163,18 @@ def claims_of(card: Card) -> dict[str, tuple[str, str]]:
     return claims or {card["uuid"]: ("none", "none")}
 
 
+def claim_on_images(model_id: str, version: str, instance_digest: str) -> str:
+    """The claim of a model about exactly these images, by the digest of what was read."""
+    return _claim(model_id, version, instance_digest[:_DIGITS])
+
+
 def _claim(model_id: str, version: str, images: str) -> str:
     return json.dumps([model_id, version, images])
 
 
 def _images(record: StudyRecord) -> str:
     """Names the images that were read, to tell them from those of a study that has grown."""
-    return record.instance_digest[:16]
+    return record.instance_digest[:_DIGITS]
 
 
 def unavailable_card(site: CardSite) -> Card:
@@ -261,7 +271,7 @@ def _without_result(study: KnownStudy, site: CardSite) -> Card | None:
     if not shown:
         return None
     reasons = [study.record.error_kind] if state is State.FAILED else []
-    return _card(
+    card = _card(
         site,
         _uuid(study.record.id, study.record.content_key, study.record.models, state),
         "info",
@@ -269,6 +279,10 @@ def _without_result(study: KnownStudy, site: CardSite) -> Card | None:
         detail,
         {"study": study.record.id, "state": str(state), "reasons": reasons},
     )
+    if state.ended:
+        return card
+    url = site.links.status_url(study.record.id, site.clock_s())
+    return card | {"links": [{"label": "How far it is", "url": url, "type": "absolute"}]}
 
 
 def _result_card(

@@ -230,6 +230,19 @@ class ExplanationPage(_Frozen):
     models_not_run: tuple[PageModel, ...] = ()
 
 
+class ReaderAnswer(_Frozen):
+    """What a reader answered on the page: `verdict` is agree or disagree, `reason` a code."""
+
+    verdict: str
+    reason: str
+    comment: str
+    at_ms: int
+
+    def repeats(self, other: ReaderAnswer) -> bool:
+        """Whether it says the same, whenever it was said."""
+        return self.model_copy(update={"at_ms": other.at_ms}) == other
+
+
 def page_of(
     analysis: Analysis, analysed_ms: int, notes: Mapping[str, ModelNotes]
 ) -> ExplanationPage:

@@ -25,7 +25,13 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from cds_service.errors import ServiceError
-from cds_service.explanation import ExplanationPage, ModelNotes, page_of, pictures_of
+from cds_service.explanation import (
+    ExplanationPage,
+    ModelNotes,
+    ReaderAnswer,
+    page_of,
+    pictures_of,
+)
 from cds_service.slices import Piece, SliceIndex, packed_slices
 from inference.analysis import Analysis
 from inference.limits import MIB
@@ -35,6 +41,8 @@ _FORMAT = 1
 _PAGE = "page.json"
 _SUPERSEDED = "superseded"
 _INDEX = "slices.json"
+_ANSWERS = "answers.json"
+_MOST_ANSWERS = 20
 _TEMPORARY = ".tmp-"
 _CLAIMS = 20
 _FILE_BYTES = 64 * MIB
@@ -148,6 +156,37 @@ class ExplanationStore:
         }
         with _as_store_error():
             self._add(explanation_id, {name: pieces, _INDEX: _sealed(content)})
+            for old in (self._root / explanation_id).glob("slices-*.bin"):
+                if old.name != name:
+                    old.unlink(missing_ok=True)
+
+    def answer(self, explanation_id: str, answer: ReaderAnswer) -> None:
+        """Add what a reader answered to an explanation that is kept; a repeat adds nothing.
+
+        The newest 20 are kept.
+
+        Raises:
+            StoreError: the disk is full, or the explanation is gone.
+        """
+        with _as_store_error(), self._alone(explanation_id):
+            before = self.answers(explanation_id)
+            if any(answer.repeats(each) for each in before):
+                return
+            kept = [each.model_dump() for each in (*before, answer)[-_MOST_ANSWERS:]]
+            content = {"format": _FORMAT, "explanation_id": explanation_id, "answers": kept}
+            self._add(explanation_id, {_ANSWERS: _sealed(content)})
+
+    def answers(self, explanation_id: str) -> tuple[ReaderAnswer, ...]:
+        """What readers answered, oldest first; nothing where it is not as it was kept."""
+        if _ID.fullmatch(explanation_id) is None:
+            return ()
+        try:
+            content = _unsealed(_read(self._root / explanation_id / _ANSWERS))
+            ours = content["explanation_id"] == explanation_id
+            found = tuple(ReaderAnswer.model_validate(each) for each in content["answers"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+            return ()
+        return found if ours else ()
 
     def slices(self, explanation_id: str) -> StoredSlices | None:
         """The slices of that explanation; ``None`` if there are none, or not as they were kept."""
@@ -243,10 +282,16 @@ class ExplanationStore:
                 _sync(folder / name)
             for name in files:
                 (folder / name).replace(target / name)
-        for old in target.glob("slices-*.bin"):
-            if old.name not in files:
-                old.unlink(missing_ok=True)
         _sync(target)
+
+    @contextmanager
+    def _alone(self, explanation_id: str) -> Iterator[None]:
+        """Keep other processes from answering at the same time; the folder must be there."""
+        lock = _locked(self._root / explanation_id, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.close(lock)
 
     @contextmanager
     def _temporary(self) -> Iterator[Path]:

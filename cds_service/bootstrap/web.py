@@ -72,7 +72,7 @@ def web_app(site: Site) -> Flask:
             details=partial(site.model_standing, redis),
             checks=_checks(site, dispatcher, disabled),
             signing_keys=site.published_keys,
-            blueprints=[_viewer(site), *_launches(site, desk, dispatcher)],
+            blueprints=[_viewer(site, dispatcher, ledger), *_launches(site, desk, dispatcher)],
             gated=[partial(_notifications, site, dispatcher)],
         )
     )
@@ -193,10 +193,13 @@ def _notifications(site: Site, dispatcher: Dispatcher, gate: Gate) -> Blueprint:
     return notifications_blueprint(notification_desk(site, dispatcher, gate))
 
 
-def _viewer(site: Site) -> Blueprint:
+def _viewer(site: Site, dispatcher: Dispatcher, ledger: CardLedger) -> Blueprint:
     return viewer_blueprint(
         site.store,
         site.links,
         CardShelf(site.registry),
         frame_ancestors=site.settings.web.frame_ancestors,
+        studies=dispatcher.records,
+        ledger=ledger,
+        bounds=site.settings.pages,
     )

@@ -97,6 +97,22 @@ class CardLedger:
         with redis_reached():
             return [entry for entry in latest.values() if self._note(tenant, entry)]
 
+    def note_claims(
+        self, study: str, claims: Mapping[str, tuple[str, str]], outcome: str, reason: str
+    ) -> bool:
+        """Keep an answer that was given now on the page of a study, to what it claims.
+
+        `claims` are as `cards.claims_of` names them, with model and version; whether it was new.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        entry = Feedback("", outcome, reason, int(self._clock_s()))
+        name = ANSWERS.format(study)
+        settle = partial(self._settle, name, _Issued("", study, claims), entry)
+        with redis_reached():
+            return bool(self._redis.transaction(settle, name, value_from_callable=True))
+
     def answers(self, studies: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         """Outcome by claim by study; empty if Redis fails, since a finding is not to be lost."""
         try:

@@ -39,6 +39,8 @@ KEEP_S = 30 * 86_400
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
+_STEP = re.compile(rf"\b({'|'.join(State)}):(\d{{1,15}})\b")
+
 TRIES = 20
 """Compare-and-set is repeated so often when only bystanders (a priority) got in between."""
 
@@ -54,11 +56,18 @@ local revision = (tonumber(ARGV[1]) or 0) + 1
 local created = tonumber(redis.call('HGET', KEYS[1], 'created_ms') or now) or now
 local start = tonumber(ARGV[5])
 if start > 0 then start = now + start else start = -start end
+local reached = redis.call('HGET', KEYS[1], 'reached') or ''
+local last, state = string.match(reached, '(%a+):%d+$'), nil
+for i = 7, #ARGV, 2 do if ARGV[i] == 'state' then state = ARGV[i + 1] end end
+if state ~= last then
+  if state == 'received' then reached = '' end
+  reached = reached .. ' ' .. state .. ':' .. string.format('%.0f', now)
+end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV, 7))
 redis.call('HSET', KEYS[1], 'revision', string.format('%.0f', revision),
   'created_ms', string.format('%.0f', created), 'updated_ms', string.format('%.0f', now),
-  'not_before_ms', string.format('%.0f', start))
+  'not_before_ms', string.format('%.0f', start), 'reached', reached)
 redis.call('ZREM', KEYS[4], ARGV[2])
 if ARGV[3] == 'open' then
   redis.call('ZREM', KEYS[3], ARGV[2])
@@ -105,6 +114,16 @@ class StudyRecords:
                 pipeline.hgetall(RECORD.format(study))
             rows = pipeline.execute()
         return [self._decode(study, row) for study, row in zip(studies, rows, strict=True)]
+
+    def reached(self, study: str) -> Mapping[State, int]:
+        """When the present attempt reached each step, Redis TIME in ms, in order.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        with redis_reached():
+            text = _text(self._redis.hget(RECORD.format(study), "reached") or "")
+        return {State(state): int(at_ms) for state, at_ms in _STEP.findall(text)}
 
     def create_or_get(self, record: StudyRecord) -> tuple[StudyRecord, bool]:
         """Write a first record unless there is one; says whether it was written.
@@ -278,6 +297,7 @@ class StudyRecords:
         try:
             texts = {key.decode(): value.decode() for key, value in row.items()}
             mac = texts.pop("mac", "")
+            texts.pop("reached", "")
             if texts.get("id") != study or not self._sealer.verify(signed_text(texts), mac):
                 raise TamperedPayload("a study record in Redis does not carry our seal")
             return from_fields(texts)

@@ -22,7 +22,7 @@ LAUNCH_PATH = "/smart/launch"
 
 _ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{100,122}")
-_VERSION = b"\x01"
+_EXPLANATION, _STATUS = b"\x01", b"\x02"  # what a token opens
 _KEY_ID, _EXPIRY, _STUDY, _MAC = 4, 6, 16, 32  # bytes of each field; the explanation id is between
 _PURPOSE = b"scanhook explanation link 1: "
 
@@ -64,7 +64,7 @@ class _Key:
 class Links:
     """Makes and opens links; the first of `secrets` signs, every one of them opens.
 
-    The token is base64url of version, key id, expiry, study tag, explanation id and HMAC-SHA256.
+    The token is base64url of what it opens, key id, expiry, study tag, opaque id and HMAC-SHA256.
     The tag stands for the study without naming it: it is keyed, so nobody can try UIDs on it.
     """
 
@@ -94,17 +94,28 @@ class Links:
         Raises:
             ValueError: the id is not 32 to 64 hex digits.
         """
+        return f"{self._base_url}/e/{self._token(_EXPLANATION, explanation_id, study_key, now_s)}"
+
+    def status_url(self, study_key: str, now_s: float) -> str:
+        """The link of a card whose study is not ready: shows how far its analysis is.
+
+        Raises:
+            ValueError: the key is not 32 to 64 hex digits.
+        """
+        return f"{self._base_url}/s/{self._token(_STATUS, study_key, study_key, now_s)}"
+
+    def _token(self, kind: bytes, opaque_id: str, study_key: str, now_s: float) -> str:
         key = self._keys[0]
         signed = b"".join(
             (
-                _VERSION,
+                kind,
                 key.key_id,
                 (int(now_s) + self._lifetime_s).to_bytes(_EXPIRY, "big"),
                 key.tag(study_key),
-                bytes.fromhex(_checked(explanation_id)),
+                bytes.fromhex(_checked(opaque_id)),
             )
         )
-        return f"{self._base_url}/e/{_encoded(signed + key.mac(signed))}"
+        return _encoded(signed + key.mac(signed))
 
     def permanent_url(self, explanation_id: str) -> str:
         """The link of a record: never expires, opens nothing by itself, and holds no secret."""
@@ -116,8 +127,16 @@ class Links:
 
     def open(self, token: str, now_s: float) -> OpenedLink | None:
         """What the token says, or ``None``: changed, expired, of another key or another kind."""
+        return self._opened(_EXPLANATION, token, now_s)
+
+    def open_status(self, token: str, now_s: float) -> str | None:
+        """The key of the study whose status the token shows, or ``None`` as `open`."""
+        opened = self._opened(_STATUS, token, now_s)
+        return opened.explanation_id if opened else None
+
+    def _opened(self, kind: bytes, token: str, now_s: float) -> OpenedLink | None:
         raw = _decoded(token)
-        if raw is None or raw[:1] != _VERSION:
+        if raw is None or raw[:1] != kind:
             return None
         signed, mac = raw[:-_MAC], raw[-_MAC:]
         key = next((k for k in self._keys if k.key_id == raw[1 : 1 + _KEY_ID]), None)

@@ -13,9 +13,10 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 
-from cds_service.explanation import ExplanationPage
+from cds_service.explanation import ExplanationPage, ReaderAnswer
 from cds_service.slices import SliceIndex
 from cds_service.viewer import wording
+from cds_service.viewer.progress import Progress
 from cds_service.viewer.view import view_of
 
 _PICTURES = (".png",)
@@ -36,12 +37,32 @@ class Pages:
         self._templates.globals["root"] = root
 
     def explanation(
-        self, page: ExplanationPage, token: str, slices: SliceIndex | None = None
+        self,
+        page: ExplanationPage,
+        token: str,
+        slices: SliceIndex | None = None,
+        answers: Sequence[ReaderAnswer] | None = None,
     ) -> str:
-        """The page that shows why; pictures are addressed below the same `token`."""
+        """The page that shows why; pictures lie below the same `token` (see `view_of`)."""
         return self._templates.get_template("explanation.html").render(
-            view=view_of(page, slices), token=token
+            view=view_of(page, slices, answers), token=token
         )
+
+    def status(self, progress: Progress, token: str) -> str:
+        """The page of an analysis that is not ready."""
+        return self._templates.get_template("status.html").render(progress=progress, token=token)
+
+    def progress(self, progress: Progress) -> str:
+        """The part of it that changes."""
+        return self._templates.get_template("progress.html").render(progress=progress)
+
+    def not_known(self) -> str:
+        """What is answered while the queue cannot be reached."""
+        return self._templates.get_template("not_known.html").render()
+
+    def not_taken(self, token: str, sentence: str) -> str:
+        """Why an answer of a reader was not taken."""
+        return self._templates.get_template("not_taken.html").render(token=token, sentence=sentence)
 
     def card(self, text: str, address: str = "", files: Sequence[str] = ()) -> str:
         """A model card: Markdown in, and no HTML of its own comes through.

@@ -17,10 +17,14 @@ from urllib.parse import quote
 from flask import Blueprint, Response, jsonify, request
 
 from cds_service.card_files import CardFile
+from cds_service.queue.errors import QueueUnavailable
 from cds_service.security.links import Links, OpenedLink
-from cds_service.store import ExplanationStore, StoredExplanation
+from cds_service.settings.pages import PagesSettings
+from cds_service.store import ExplanationStore, StoredExplanation, StoreError
+from cds_service.viewer.feedback import AnswerLedger, Pace, answer_of, note
 from cds_service.viewer.render import Pages
 from cds_service.viewer.stack import KEY_IMAGE, index_of, key_image, slice_of
+from cds_service.viewer.status import StatusDesk, Studies, add_status
 
 
 class CardSource(Protocol):
@@ -53,13 +57,21 @@ def viewer_blueprint(
     *,
     clock_s: Callable[[], float] = time.time,
     frame_ancestors: Sequence[str] = (),
+    studies: Studies | None = None,
+    ledger: AnswerLedger | None = None,
+    bounds: PagesSettings | None = None,
 ) -> Blueprint:
     """The explanation page, its pictures, the permanent address and the model card page.
+
+    With `studies` there is a status page of an analysis that runs, and with a `ledger` readers are
+    asked whether they agree.
 
     `frame_ancestors` are origins that may show a page in a frame, as the EHR does; by default none
     may. An application that answers 404 in its own way must leave those of this blueprint alone.
     """
-    viewer = _Viewer(store, links, cards, clock_s, Pages(links.base_path))
+    bounds = bounds or PagesSettings()
+    pages, pace = Pages(links.base_path), Pace(bounds.feedback_per_minute, clock_s)
+    viewer = _Viewer(store, links, cards, clock_s, pages, ledger, pace)
     headers = _headers(frame_ancestors)
     blueprint = Blueprint("viewer", __name__)
 
@@ -68,6 +80,11 @@ def viewer_blueprint(
         response.headers.update(headers)
         return response
 
+    if studies is not None:
+        desk = StatusDesk(studies, links, pages, clock_s, bounds.status_streams)
+        add_status(blueprint, desk, viewer.nothing_here)
+    if ledger is not None:
+        blueprint.add_url_rule("/e/<token>/answers", "answers", viewer.answer, methods=["POST"])
     routes: dict[str, Callable[..., Response]] = {
         "/e/<token>": viewer.explanation,
         "/e/<token>/<index>/slices.json": viewer.slice_index,
@@ -78,6 +95,7 @@ def viewer_blueprint(
         "/models/<model_id>/<version>/<name>": viewer.card_file,
         "/viewer/<name>": viewer.asset,
         "/e/<path:rest>": viewer.nothing_here,
+        "/s/<path:rest>": viewer.nothing_here,
         "/explanations/<path:rest>": viewer.nothing_here,
         "/models/<path:rest>": viewer.nothing_here,
         "/viewer/<path:rest>": viewer.nothing_here,
@@ -96,6 +114,8 @@ class _Viewer:
     cards: CardSource
     clock_s: Callable[[], float]
     pages: Pages
+    ledger: AnswerLedger | None
+    pace: Pace
 
     def explanation(self, token: str) -> Response:
         stored = self._opened(token)
@@ -106,7 +126,29 @@ class _Viewer:
         _log.info("explanation-opened", extra={"explanation_id": stored.explanation_id})
         slices = self.store.slices(stored.explanation_id)
         shown = slices.index if slices else None
-        return Response(self.pages.explanation(stored.page, token, shown))
+        answers = self.store.answers(stored.explanation_id) if self.ledger else None
+        return Response(self.pages.explanation(stored.page, token, shown, answers))
+
+    def answer(self, token: str) -> Response:
+        """Take a reader's answer; one that was sent twice counts once."""
+        stored = self._opened(token)
+        if stored is None or self.ledger is None:
+            return self.nothing_here()
+        answer = answer_of(request.form, int(self.clock_s() * 1000))
+        if answer is None or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            return self._not_taken(token, 400, "The form was not filled in on this page.")
+        if not self.pace.admits(stored.explanation_id):
+            return self._not_taken(token, 429, "Too many answers came at once. Wait a minute.")
+        try:
+            note(answer, stored.study_key, stored.page, self.ledger)
+            self.store.answer(stored.explanation_id, answer)
+        except (QueueUnavailable, StoreError):
+            return self._not_taken(token, 503, "Answers cannot be kept at the moment.")
+        where = f"{self.links.base_path}/e/{token}#answers"
+        return Response(status=303, headers={"Location": where})
+
+    def _not_taken(self, token: str, status: int, sentence: str) -> Response:
+        return Response(self.pages.not_taken(token, sentence), status=status)
 
     def picture(self, token: str, index: str, name: str) -> Response:
         stored = self._opened(token)
@@ -187,7 +229,7 @@ def _headers(frame_ancestors: Sequence[str]) -> dict[str, str]:
         "Content-Security-Policy": (
             "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
             "connect-src 'self'; "
-            f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+            f"base-uri 'none'; form-action 'self'; frame-ancestors {ancestors}"
         ),
     }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from cds_service.cards import OVERRIDE_REASONS
 from cds_service.explanation import (
     ExplanationPage,
     ModelNotes,
@@ -14,9 +16,11 @@ from cds_service.explanation import (
     PageReason,
     PageResult,
     PageSeries,
+    ReaderAnswer,
 )
 from cds_service.slices import ResultEntry, SliceIndex
 from cds_service.viewer import wording
+from cds_service.viewer.feedback import COMMENT_CHARACTERS
 from cds_service.viewer.strip import StripView, clamped, ordered, strip_of
 from fhir_mapping.wording import in_sentence
 from inference.analysis import Outcome
@@ -124,6 +128,16 @@ class SeriesView:
 
 
 @dataclass(frozen=True)
+class AnswerView:
+    """What one reader answered."""
+
+    said: str
+    comment: str
+    when_machine: str
+    when: str
+
+
+@dataclass(frozen=True)
 class PageView:
     """The whole page."""
 
@@ -138,10 +152,21 @@ class PageView:
     series_used: tuple[SeriesView, ...]
     series_left_out: tuple[SeriesView, ...]
     models_not_run: tuple[tuple[str, tuple[PageReason, ...]], ...]
+    answers: tuple[AnswerView, ...]
+    reasons: tuple[tuple[str, str], ...]
+    comment_characters: int
 
 
-def view_of(page: ExplanationPage, slices: SliceIndex | None = None) -> PageView:
-    """ExplanationPage -> PageView; `slices` are the images that it can scroll through."""
+def view_of(
+    page: ExplanationPage,
+    slices: SliceIndex | None = None,
+    answers: Sequence[ReaderAnswer] | None = None,
+) -> PageView:
+    """ExplanationPage -> PageView.
+
+    `slices` are the images that it can scroll through; `answers` what readers said of it, ``None``
+    where nobody is asked.
+    """
     machine, human = wording.moment(page.analysed_ms)
     stages = {r.notes.stage for r in page.results if r.notes} or {"research"}
     return PageView(
@@ -158,7 +183,17 @@ def view_of(page: ExplanationPage, slices: SliceIndex | None = None) -> PageView
         models_not_run=tuple(
             (f"{use.model_id} {use.model_version}", use.reasons) for use in page.models_not_run
         ),
+        answers=tuple(_answer(each) for each in answers or ()),
+        reasons=tuple(OVERRIDE_REASONS.items()) if answers is not None else (),
+        comment_characters=COMMENT_CHARACTERS,
     )
+
+
+def _answer(answer: ReaderAnswer) -> AnswerView:
+    machine, human = wording.moment(answer.at_ms)
+    reason = OVERRIDE_REASONS.get(answer.reason, "")
+    said = "Agrees" if answer.verdict == "agree" else f"Disagrees: {reason}"
+    return AnswerView(said, answer.comment, machine, human)
 
 
 def _result(index: int, result: PageResult, slices: SliceIndex | None) -> ResultView:

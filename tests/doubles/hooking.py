@@ -219,6 +219,9 @@ class FixedLinks:
 
     launch_url = f"{ehr.BASE_URL}/smart/launch"
 
+    def status_url(self, study_key: str, now_s: float) -> str:
+        return f"https://ai.example/s/{study_key}"
+
     def explanation_url(self, explanation_id: str, study_key: str, now_s: float) -> str:
         return f"{ehr.BASE_URL}/e/{explanation_id}"
 

@@ -1,0 +1,79 @@
+"""What a reader answers on the page: agree, or disagree for a coded reason, with a comment.
+
+The signed link is the capability: there is no cookie that another site could make a browser send.
+The verdict joins the feedback of CDS Hooks; the comment, which may say anything, stays with the
+page and goes when it goes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Protocol
+
+from cds_service.cards import OVERRIDE_REASONS, claim_on_images
+from cds_service.explanation import ExplanationPage, ReaderAnswer
+
+COMMENT_CHARACTERS = 500
+_REMEMBERED = 1000
+_OUTCOMES = {"agree": "accepted", "disagree": "overridden"}
+
+
+class AnswerLedger(Protocol):
+    """Keeps answers and counts them (see `feedback.CardLedger`)."""
+
+    def note_claims(
+        self, study: str, claims: Mapping[str, tuple[str, str]], outcome: str, reason: str
+    ) -> bool:
+        """Whether the answer to these claims was new. Raises QueueUnavailable."""
+
+
+class Pace:
+    """At most so many answers a minute for each page; remembers the pages answered last."""
+
+    def __init__(self, per_minute: int, clock_s: Callable[[], float]) -> None:
+        self._per_minute = per_minute
+        self._clock_s = clock_s
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._lock = Lock()
+
+    def admits(self, explanation_id: str) -> bool:
+        """Whether one more answer may be taken now; it is counted if so."""
+        now_s = self._clock_s()
+        with self._lock:
+            times = self._times.setdefault(explanation_id, deque(maxlen=self._per_minute))
+            self._times.move_to_end(explanation_id)
+            while len(self._times) > _REMEMBERED:
+                self._times.popitem(last=False)
+            if len(times) == self._per_minute and now_s - times[0] < 60:
+                return False
+            times.append(now_s)
+            return True
+
+
+def answer_of(form: Mapping[str, str], at_ms: int) -> ReaderAnswer | None:
+    """A form that was sent; ``None`` if it is not one of ours."""
+    verdict, reason = form.get("verdict", ""), form.get("reason", "")
+    comment = " ".join(form.get("comment", "").split())
+    if verdict not in _OUTCOMES or len(comment) > COMMENT_CHARACTERS:
+        return None
+    if verdict == "agree":
+        reason = ""
+    elif reason not in OVERRIDE_REASONS:
+        return None
+    return ReaderAnswer(verdict=verdict, reason=reason, comment=comment, at_ms=at_ms)
+
+
+def note(answer: ReaderAnswer, study_key: str, page: ExplanationPage, ledger: AnswerLedger) -> None:
+    """Let an answer join those to cards of the same claims. Raises QueueUnavailable."""
+    speaking = [r for r in page.results if r.finding] or page.results
+    claims = {
+        claim_on_images(r.model_id, r.model_version, page.instance_digest): (
+            r.model_id,
+            r.model_version,
+        )
+        for r in speaking
+    }
+    if claims:
+        ledger.note_claims(study_key, claims, _OUTCOMES[answer.verdict], answer.reason or "none")
