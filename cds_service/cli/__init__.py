@@ -85,7 +85,7 @@ def main() -> None:
         sentence = sentence_of(error)
         if sentence is None:
             raise
-        from cds_service.cli.output import printable
+        from cds_service.cli.output import printable  # rich is slow to load, and rarely needed
 
         click.echo(f"scanhook: {printable(sentence)}", err=True)
         sys.exit(EXIT_NOT_THERE)
