@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import Credential, HttpClient, Request
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.errors import UnsafeSettings
+from cds_service.feedback import CardLedger
 from cds_service.model_choice import ServedModels, served_models, unfit
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
 from cds_service.queue.enqueue import Dispatcher
@@ -72,13 +73,25 @@ class Site:
         """A short name of exactly these models: another file, another name."""
         return served_models(self.registry.packages).version
 
-    def models_for(self, tenant: TenantSettings, disabled: Collection[str]) -> ServedModels:
-        """The models that answer for a tenant while those of `disabled` are switched off."""
-        return served_models(self.registry.packages, tenant, disabled)
+    def models_in_use(self, disabled: Disabled) -> Callable[[str], ServedModels]:
+        """How to ask which models answer for a tenant, by its name, now: no switch needs a restart.
+
+        What it gives raises QueueUnavailable when the switches cannot be read.
+        """
+        tenants = {tenant.name: tenant for tenant in self.settings.tenants}
+        return lambda name: served_models(self.registry.packages, tenants[name], disabled())
+
+    def model_switches(self, *, patient: bool) -> ModelSwitches:
+        """What an operator switches models off with."""
+        return ModelSwitches(self._connection(patient=patient))
+
+    def card_ledger(self, *, patient: bool) -> CardLedger:
+        """What cards said, and what clinicians answered."""
+        return CardLedger(self._connection(patient=patient), self.sealer, time.time)
 
     def disabled_models(self, *, patient: bool) -> Disabled:
         """How to ask which models are switched off, by the settings or by an operator."""
-        switches = ModelSwitches(self._connection(patient=patient))
+        switches = self.model_switches(patient=patient)
         return lambda: switches.disabled().union(self.settings.models.disabled)
 
     @cached_property

@@ -31,13 +31,12 @@ def readable(site: Site) -> list[TenantSettings]:
 
 def notices(site: Site, dispatcher: Dispatcher, *, patient: bool = True) -> Notices:
     """Gives notices to the queue; the web must not be `patient`."""
-    tenants = {tenant.name: tenant for tenant in site.settings.tenants}
-    disabled = site.disabled_models(patient=patient)
+    in_use = site.models_in_use(site.disabled_models(patient=patient))
     return Notices(
         dispatcher,
         dispatcher.records,
         site.sealer.study_key,
-        lambda name: site.models_for(tenants[name], disabled()).version,
+        lambda name: in_use(name).version,
     )
 
 

@@ -58,7 +58,7 @@ def web_app(site: Site) -> Flask:
     for sentence in settings.warnings:
         _log.warning(sentence)
     redis = dispatcher.transport.connection
-    ledger = CardLedger(redis, site.sealer, time.time)
+    ledger = site.card_ledger(patient=False)
     disabled = site.disabled_models(patient=False)
     desk = _desk(site, dispatcher, ledger, disabled)
     return create_app(
@@ -70,6 +70,7 @@ def web_app(site: Site) -> Flask:
             ledger=ledger,
             metrics=web_metrics(settings, _gauges(dispatcher), _scraped(site, ledger, disabled)),
             details=partial(site.model_standing, redis),
+            rights=site.rights_board(patient=False).standing,
             checks=_checks(site, dispatcher, disabled),
             signing_keys=site.published_keys,
             blueprints=[_viewer(site, dispatcher, ledger), *_launches(site, desk, dispatcher)],
@@ -78,9 +79,7 @@ def web_app(site: Site) -> Flask:
     )
 
 
-def _desk(
-    site: Site, dispatcher: Dispatcher, ledger: CardLedger, disabled: Disabled
-) -> HookDesk:
+def _desk(site: Site, dispatcher: Dispatcher, ledger: CardLedger, disabled: Disabled) -> HookDesk:
     settings = site.settings
     bases = {archive.name: archive.base_url for archive in settings.archives}
     addresses = {
@@ -92,7 +91,7 @@ def _desk(
         orders=dispatcher,
         open_fhir=_Charts(site).open,
         study_key=site.sealer.study_key,
-        models=lambda tenant: site.models_for(tenant, disabled()),
+        models=site.models_in_use(disabled),
         answers=ledger.answers,
         archives=lambda tenant: addresses[tenant.name],
         site=CardSite(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from cds_service.bootstrap.models import ServingModels, in_both
@@ -15,10 +15,10 @@ from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
 from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
 from cds_service.explanation import ModelNotes, notes_of
-from cds_service.model_choice import ServedModels
 from cds_service.orders import content_of
 from cds_service.queue import JobContext, QueueUnavailable, WorkerPolicy, run_worker
 from cds_service.reports import FhirReports, NoReports
+from cds_service.rights import PermittedReports
 from cds_service.settings import TenantSettings
 from cds_service.shadow import ShadowLane, is_shadow
 from cds_service.shadow.run import ShadowRun
@@ -98,7 +98,7 @@ class WarmStudyTask:
 
     @cached_property
     def _follow_up(self) -> FollowUp:
-        served = _models(self._site)
+        served = self._site.models_in_use(self._site.disabled_models(patient=True))
 
         def planned(tenant: str, series: Sequence[SeriesFacts]) -> Sequence[SeriesUse]:
             return self._models.analyser.plan(series, served(tenant).withheld).series
@@ -143,19 +143,12 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         records=dispatcher.records,
         store=site.store,
         notes=_notes(site),
-        models=_models(site),
+        models=site.models_in_use(site.disabled_models(patient=True)),
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
         ended=ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer,
         content=lambda tenant, ref, read: content_of(ref, tenant, site.sealer.study_key, read=read),
     )
-
-
-def _models(site: Site) -> Callable[[str], ServedModels]:
-    """Which models answer for a tenant, asked before each study: a switch needs no restart."""
-    disabled = site.disabled_models(patient=True)
-    tenants = {tenant.name: tenant for tenant in site.settings.tenants}
-    return lambda name: site.models_for(tenants[name], disabled())
 
 
 def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
@@ -166,7 +159,7 @@ def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
         open_other=models.other,
         records=site.dispatcher(patient=True).records,
         ledger=site.shadow_ledger(patient=True),
-        models=_models(site),
+        models=site.models_in_use(site.disabled_models(patient=True)),
         limits={
             package.manifest.id: package.manifest.precision.disagreement_limit
             for package in site.registry.packages

@@ -1,4 +1,4 @@
-"""``scanhook models``: list, show and check the model packages; clear a fallback."""
+"""``scanhook models``: list, show, check and switch the model packages; clear a fallback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from models.registry import ModelPackage, Registry, load_registry
 )
 @click.pass_context
 def command(context: click.Context, folders: tuple[Path, ...]) -> None:
-    """List, show, check and clear the model packages."""
+    """List, show, check, switch and clear the model packages."""
     site = _site(context.obj)
     context.obj = Shelf(
         site, load_registry((*folders, *(site.settings.models_dirs if site else ())))
@@ -106,13 +106,44 @@ def clear(shelf: Shelf, model_id: str) -> None:
 
     Its recent shadow runs are forgotten, so that the next 200 decide anew.
     """
-    if shelf.site is None:
-        raise NotThere("the settings are needed: give --config, or set SCANHOOK_CONFIG")
-    cleared = shelf.site.shadow_ledger(patient=False).clear(model_id)
+    cleared = _needed(shelf.site).shadow_ledger(patient=False).clear(model_id)
     for name in cleared:
         click.echo(f"{name}: runs in the chosen precision again")
     if not cleared:
         click.echo(f"{model_id} had not fallen back")
+
+
+@command.command("disable")
+@click.argument("model_id")
+@click.pass_obj
+def disable(shelf: Shelf, model_id: str) -> None:
+    """Switch a model off now: from the next hook on it is on no card, and no worker runs it.
+
+    Nothing has to start again. What it has written to FHIR servers stays until the study is next
+    asked for, which analyses it again without the model.
+    """
+    site, package = _needed(shelf.site), _package(shelf.registry, model_id)
+    was_on = site.model_switches(patient=False).disable(package.manifest.id)
+    click.echo(f"{model_id}: {'switched off' if was_on else 'was switched off already'}")
+
+
+@command.command("enable")
+@click.argument("model_id")
+@click.pass_obj
+def enable(shelf: Shelf, model_id: str) -> None:
+    """Switch a model on again: studies are analysed with it when they are next asked for."""
+    site = _needed(shelf.site)
+    was_off = site.model_switches(patient=False).enable(model_id)
+    if model_id in site.settings.models.disabled:
+        click.echo(f"{model_id}: stays off, because the settings name it in models.disabled")
+    else:
+        click.echo(f"{model_id}: {'switched on' if was_off else 'was not switched off'}")
+
+
+def _needed(site: Site | None) -> Site:
+    if site is None:
+        raise NotThere("the settings are needed: give --config, or set SCANHOOK_CONFIG")
+    return site
 
 
 def _site(config: Path | None) -> Site | None:

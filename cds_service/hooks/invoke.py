@@ -41,15 +41,15 @@ POLL_S = 0.02
 class HookDesk:
     """The neighbours of a hook call. `sleep` waits seconds.
 
-    `models` says what is in use for a tenant now, and raises QueueUnavailable when that cannot be
-    known; `answers` says what was answered of which study.
+    `models` says what is in use for a tenant, by its name, now, and raises QueueUnavailable when
+    that cannot be known; `answers` says what was answered of which study.
     """
 
     records: Records
     orders: Orders
     open_fhir: OpenFhir
     study_key: StudyKey
-    models: Callable[[TenantSettings], ServedModels]
+    models: Callable[[str], ServedModels]
     answers: Answers
     archives: Callable[[TenantSettings], ArchiveAddresses]
     site: CardSite
@@ -111,7 +111,7 @@ def answer(
         if not found:
             return []
         try:
-            call = _Call(service, tenant, desk, desk.models(tenant))
+            call = _Call(service, tenant, desk, desk.models(tenant.name))
             seen, refused = _ordered(found, chart, call)
         except QueueError as error:
             _log.warning("records not read", extra={"kind": error.kind})

@@ -290,7 +290,7 @@ class Site:
             orders=self.queue,
             open_fhir=self.chart.open,
             study_key=study_key,
-            models=lambda tenant: self.models,
+            models=lambda _: self.models,
             answers=self.ledger.answers,
             archives=lambda tenant: ArchiveAddresses(
                 {a.name: a.base_url for a in self.settings.archives}, tenant.archive
