@@ -58,7 +58,7 @@ class StatusDesk:
         Raises:
             QueueUnavailable: Redis did not answer.
         """
-        study = None if request_has_query() else self.links.open_status(token, self.clock_s())
+        study = self.links.open_status(token, self.clock_s())
         record = self.studies.get(study) if study else None
         if record is None:
             return None
@@ -74,11 +74,6 @@ class StatusDesk:
         return {"html": html, "href": progress.href, "ended": progress.ended}
 
 
-def request_has_query() -> bool:
-    """A link has no query; an address with one is somebody else's."""
-    return bool(request.query_string)
-
-
 def add_status(
     blueprint: Blueprint, desk: StatusDesk, nothing_here: Callable[[], Response]
 ) -> None:
@@ -87,7 +82,7 @@ def add_status(
 
     def told(token: str, answer: Callable[[Progress], Response]) -> Response:
         try:
-            progress = desk.progress(token)
+            progress = None if request.query_string else desk.progress(token)
         except QueueUnavailable:
             return _later(desk.pages.not_known())
         return answer(progress) if progress else nothing_here()

@@ -118,7 +118,8 @@ def _windows(
 ) -> tuple[Window, ...]:
     """The image's own window if it shows something, what fits the values, and those of CT."""
     stored = next((s.window for s in slices if s.window and shows_something(s)), None)
-    some = _finite(np.concatenate([pixels[::_SAMPLED, ::_SAMPLED].ravel() for pixels in grey]))
+    sampled = np.concatenate([pixels[::_SAMPLED, ::_SAMPLED].ravel() for pixels in grey])
+    some = _finite(sampled).astype(np.float64)
     low, high = np.percentile(some, (0.5, 99.5)) if some.size else (0.0, 1.0)
     bottom, top = (float(some.min()), float(some.max())) if some.size else (0.0, 1.0)
     return (
