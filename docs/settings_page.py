@@ -19,6 +19,7 @@ from cds_service.settings import (
     Settings,
     SmartApp,
     TenantCards,
+    TenantEvidence,
     TenantSettings,
     WebSettings,
     WorkerSettings,
@@ -43,6 +44,7 @@ GROUPS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Each archive", "[[archives]]", ArchiveSettings),
     ("Each tenant (an EHR)", "[[tenants]]", TenantSettings),
     ("What a tenant's cards show", "[tenants.cards]", TenantCards),
+    ("What is kept of a tenant's results", "[tenants.evidence]", TenantEvidence),
     ("The page as a tenant's SMART app", "[tenants.smart_app]", SmartApp),
 )
 

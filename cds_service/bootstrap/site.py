@@ -17,7 +17,9 @@ from cds_service.clients.dicomweb import Archive
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import Credential, HttpClient, Request
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
+from cds_service.clients.stow import StowService
 from cds_service.errors import UnsafeSettings
+from cds_service.evidence.ledger import EvidenceLedger
 from cds_service.feedback import CardLedger
 from cds_service.model_choice import ServedModels, served_models, unfit
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
@@ -131,6 +133,17 @@ class Site:
                 requests_in_flight=archive.requests_in_flight,
             ),
         )
+
+    def stow(self, archive: ArchiveSettings, deadline_s: float) -> StowService:
+        """The same archive to store into; its failures are not those of fetching."""
+        policy = HttpPolicy(deadline_s=deadline_s, silence_s=deadline_s, attempts=3)
+        allowance = self._allowance(archive.name, archive.base_url, archive.private_network)
+        credential = _archive_credential(archive)
+        return StowService(HttpClient(allowance, credential=credential, policy=policy))
+
+    def evidence_ledger(self, *, patient: bool) -> EvidenceLedger:
+        """What became of each study's evidence."""
+        return EvidenceLedger(self._connection(patient=patient))
 
     def fhir_allowance(self, tenant: TenantSettings) -> Allowance:
         """The base of a tenant's FHIR server."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
+from cds_service.bootstrap.evidence import keeping
 from cds_service.bootstrap.models import ServingModels, in_both
 from cds_service.bootstrap.site import Site
 from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
@@ -146,7 +147,9 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         models=site.models_in_use(site.disabled_models(patient=True)),
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
-        ended=ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer,
+        ended=keeping(
+            site, ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer
+        ),
         content=lambda tenant, ref, read: content_of(ref, tenant, site.sealer.study_key, read=read),
     )
 

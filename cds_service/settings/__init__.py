@@ -11,6 +11,7 @@ from cds_service.settings.environment import (
     environment_without_settings,
     forget_secrets,
 )
+from cds_service.settings.evidence import TenantEvidence
 from cds_service.settings.pages import PagesSettings
 from cds_service.settings.parts import (
     ArchiveSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "Settings",
     "SmartApp",
     "TenantCards",
+    "TenantEvidence",
     "TenantSettings",
     "WebSettings",
     "WorkerSettings",

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from cds_service.settings.cards import TenantCards, Thresholds
+from cds_service.settings.evidence import TenantEvidence
 from cds_service.settings.smart import SmartApp
 from inference.limits import MIB
 
@@ -170,6 +171,9 @@ class TenantSettings(Part):
 
     cards: TenantCards = TenantCards()
     """What this EHR's cards show, where it is not as in ``[hook]``."""
+
+    evidence: TenantEvidence = TenantEvidence()
+    """What of a result goes into the archive and into the report itself; nothing by default."""
 
     smart_app: SmartApp = SmartApp()
     """Who we are where the page is launched from this EHR's charts."""
