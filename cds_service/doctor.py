@@ -12,6 +12,7 @@ from cds_service.bootstrap import Site
 from cds_service.errors import sentence_of
 from cds_service.queue import refuse_unsafe, web_connection, workers
 from cds_service.queue.listing import live_hosts
+from cds_service.rights import in_words
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import ArchiveSettings, TenantSettings
 from cds_service.shadow import ShadowLedger
@@ -118,7 +119,8 @@ def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
             "fhir",
             f"FHIR server of tenant {tenant.name}",
             partial(_fhir, site, tenant),
-            "check fhir_base and client_id, and register the output of `scanhook keys jwks`",
+            "check fhir_base and client_id, register the output of `scanhook keys jwks`, and let"
+            " the EHR grant what tenants.scopes asks for",
         )
 
 
@@ -199,6 +201,9 @@ def _fhir(site: Site, tenant: TenantSettings) -> str:
         server.ping()
     finally:
         server.close()
+    off = site.features_off(tenant)
+    if off:
+        raise NotWell(f"answers to us, and granted too few scopes: {in_words(off)}")
     return "answers to us"
 
 

@@ -58,7 +58,7 @@ Details = Callable[[], Mapping[str, str]]
 
 
 def _detailed(details: Details) -> dict[str, str]:
-    """What is known of the models; nothing while the queue is away, which `checks` tell."""
+    """What is known; nothing while the queue is away, which `checks` tell."""
     try:
         return dict(details())
     except ServiceError:
@@ -70,11 +70,13 @@ def health_blueprint(
     details: Details | None = None,
     warnings: Sequence[str] = (),
     tell: Callable[[], bool] = lambda: True,
+    rights: Details | None = None,
 ) -> Blueprint:
     """``/healthz`` (the process answers) and ``/readyz`` (it can do its work: 200, else 503).
 
-    `details` says of each model how it serves, `warnings` are about the settings; `tell` is
-    whether the present request may read more than the status.
+    `details` says of each model how it serves, `warnings` are about the settings, and `rights` say
+    of tenants what is off because our token may do less there than was asked. `tell` is whether
+    the present request may read more than the status.
     """
     blueprint = Blueprint("health", __name__)
 
@@ -90,6 +92,9 @@ def health_blueprint(
             body["checks"] = said
             if details is not None:
                 body["models"] = _detailed(details)
+            off = _detailed(rights) if rights is not None else {}
+            if off:
+                body["rights"] = off
             if warnings:
                 body["warnings"] = list(warnings)
         return jsonify(body), 200 if well else 503

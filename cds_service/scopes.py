@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 _SCOPE = re.compile(
@@ -36,6 +37,20 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
         for m in matches
         if m and m["access"]
     )
+
+
+def granted(scopes: Iterable[str]) -> Callable[[str, str], bool]:
+    """(resource type, access) -> whether these scopes grant it to us without a user.
+
+    Where none of them can be understood it is not known, and the answer is yes: the server knows.
+    """
+    ours = [each for each in parse_scopes(" ".join(scopes)) if each.context == "system"]
+
+    def may(resource_type: str, access: str) -> bool:
+        letters = (each.access for each in ours if each.resource_type in ("*", resource_type))
+        return not ours or frozenset(access) <= frozenset().union(*letters)
+
+    return may
 
 
 def in_version_1(scope: str) -> tuple[str, ...]:

@@ -68,7 +68,8 @@ class WebDependencies:
     """What `bootstrap` hands in.
 
     `signing_keys` gives our own, to publish their public halves. `blueprints` are further pages
-    (the viewer, notifications). `checks` are asked by ``/readyz``, and `details` of the models.
+    (the viewer, notifications). `checks` are asked by ``/readyz``, `details` of the models, and
+    `rights` of the tenants.
     """
 
     settings: Settings
@@ -81,6 +82,7 @@ class WebDependencies:
     signing_keys: Callable[[], Iterable[SigningKey]] = tuple
     blueprints: Sequence[Blueprint] = ()
     details: Details | None = None
+    rights: Details | None = None
     gated: Sequence[Callable[[Gate], Blueprint]] = ()
 
 
@@ -110,7 +112,9 @@ def create_app(deps: WebDependencies) -> Flask:
     app.register_blueprint(hooks_blueprint(settings, gate, deps.desk, deps.ledger, deps.metrics))
     operator = Operator(settings.web.operator_token.get_secret_value())
     app.register_blueprint(
-        health_blueprint(deps.checks, deps.details, settings.warnings, operator.admitted)
+        health_blueprint(
+            deps.checks, deps.details, settings.warnings, operator.admitted, deps.rights
+        )
     )
     app.register_blueprint(operator.only(metrics_blueprint(deps.metrics)))
     app.register_blueprint(_keys_blueprint(deps.signing_keys))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 from redis import Redis
@@ -28,6 +28,7 @@ from cds_service.queue.listing import live_hosts
 from cds_service.queue.payload import Sealer
 from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
+from cds_service.rights import Feature, Granted, RightsBoard, lost
 from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.jwks import CallerKeySets
 from cds_service.security.keyring import KeyFile
@@ -51,6 +52,7 @@ class Site:
     """Everything that settings can build; each part when it is first asked for."""
 
     settings: Settings
+    _credentials: dict[str, BackendServices] = field(default_factory=dict, repr=False)
 
     @cached_property
     def registry(self) -> Registry:
@@ -173,11 +175,39 @@ class Site:
         if tenant.backend == "none":
             return None
         fhir = self.fhir_allowance(tenant)
-        return FhirServer(fhir, credential=self._backend_credential(tenant, fhir))
+        return FhirServer(fhir, credential=self._backend_services(tenant) or NoCredential())
 
-    def _backend_credential(self, tenant: TenantSettings, fhir: Allowance) -> Credential:
-        if tenant.backend == "open" or tenant.signing_key_file is None:
-            return NoCredential()
+    def may(self, tenant: TenantSettings, resource_type: str, access: str) -> bool:
+        """Whether our token's scopes grant `access` (letters of ``cruds``); asks for a token.
+
+        Raises:
+            UpstreamError: the token endpoint does not give one.
+        """
+        credential = self._backend_services(tenant)
+        return credential is None or credential.allows(resource_type, access)
+
+    def features_off(self, tenant: TenantSettings) -> tuple[Feature, ...]:
+        """What is off because our token may do less than was asked; asks for a token."""
+        credential = self._backend_services(tenant)
+        if credential is None:
+            return ()
+        credential.allows("Patient", "")
+        return lost(tenant.scopes, credential.granted or tenant.scopes)
+
+    def rights_board(self, *, patient: bool) -> RightsBoard:
+        """What the workers say of their rights."""
+        return RightsBoard(self._connection(patient=patient))
+
+    def _backend_services(self, tenant: TenantSettings) -> BackendServices | None:
+        """Who we are at this EHR: one credential, and so one token, in each process."""
+        if tenant.backend != "smart" or tenant.signing_key_file is None:
+            return None
+        if tenant.name not in self._credentials:
+            self._credentials[tenant.name] = self._new_credential(tenant, tenant.signing_key_file)
+        return self._credentials[tenant.name]
+
+    def _new_credential(self, tenant: TenantSettings, key_file: Path) -> BackendServices:
+        fhir = self.fhir_allowance(tenant)
         allowed = [fhir]
         if tenant.token_url:
             name = f"{tenant.name}-token"
@@ -186,9 +216,10 @@ class Site:
             fhir,
             AllowList.of(allowed),
             tenant.client_id,
-            self._key_files[tenant.signing_key_file].signing,
+            self._key_files[key_file].signing,
             tenant.scopes,
             token_url=tenant.token_url,
+            told=Granted(tenant.name, tenant.scopes, partial(self.rights_board, patient=False)),
         )
 
     @cached_property

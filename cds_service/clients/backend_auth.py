@@ -28,7 +28,7 @@ from cds_service.clients.errors import (
 )
 from cds_service.clients.http import HttpClient, Request
 from cds_service.clients.policy import Clock, HttpPolicy
-from cds_service.scopes import parse_scopes
+from cds_service.scopes import granted
 from cds_service.security.egress import Allowance, AllowList, parse_url
 from cds_service.security.keyring import LONGEST_ASSERTION_S, LONGEST_TOKEN_S
 
@@ -78,9 +78,7 @@ class AccessToken:
 
     def allows(self, resource_type: str, access: str) -> bool:
         """Whether the scopes grant each letter of `access` (of ``cruds``) without a user."""
-        granted = (s for s in parse_scopes(" ".join(self.scopes)) if s.context == "system")
-        letters = (s.access for s in granted if s.resource_type in ("*", resource_type))
-        return frozenset(access) <= frozenset().union(*letters)
+        return granted(self.scopes)(resource_type, access)
 
 
 def _nobody(scopes: frozenset[str]) -> None:

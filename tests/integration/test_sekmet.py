@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,11 @@ from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.errors import Conflict, EgressRefused, NotFound, Refused, UpstreamError
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import HttpPolicy
+from cds_service.rights import lost
 from cds_service.security.egress import Allowance, AllowList
-from cds_service.security.keys import SigningKey, generate_signing_key
+from cds_service.security.keyring import KEPT_S, LEAD_S, KeyFile
+from cds_service.security.keys import SigningKey, generate_signing_key, public_jwks
+from cds_service.security.rotation import rotate
 from tests.peers.process import free_port
 from tests.peers.sekmet import Sekmet
 
@@ -165,6 +169,51 @@ def test_less_may_be_granted_than_was_asked_for(
     assert credential.granted == {"system/Observation.rs"}
     with pytest.raises(Refused):
         server.transact(updating("not allowed"))
+
+
+@pytest.mark.parametrize("algorithm", ["ES384", "RS384"])
+def test_a_rotated_key_goes_on_where_the_one_before_it_left_off(
+    sekmet_factory: Callable[..., Sekmet], tmp_path: Path, algorithm: str
+) -> None:
+    """The server knows what is published; each key signs in its time, and nothing restarts."""
+    path = tmp_path / "key.jwk"
+    generate_signing_key(path, algorithm)
+    clock = {"s": time.time()}
+    keys = KeyFile(path, lambda: clock["s"])
+    rotate(path, clock["s"])
+    registered = {"client_id": "scanhook", "jwks": public_jwks(keys.published())}
+    peer = sekmet_factory(clients=[{**registered, "scopes": " ".join(SCOPES)}])
+    signed = []
+
+    def signing() -> SigningKey:
+        signed.append(keys.signing().kid)
+        return keys.signing()
+
+    for after_s, name in ((0, "old"), (LEAD_S + 1, "new"), (KEPT_S + 1, "alone")):
+        clock["s"] += after_s
+        credential = BackendServices(allowance(peer), AllowList(), "scanhook", signing, SCOPES)
+        server = FhirServer(allowance(peer), credential=credential)
+        assert server.transact(updating(name)).entries[0].created
+    assert len(set(signed)) == 2
+    assert signed[1:] == [signed[-1]] * 2
+
+
+def test_what_still_works_goes_on_when_less_is_granted(
+    sekmet_factory: Callable[..., Sekmet], tmp_path: Path
+) -> None:
+    """Reports are not tried, searches work, and one token is enough for all of it."""
+    key = generate_signing_key(tmp_path / "key.jwk")
+    peer = sekmet_factory(clients=clients_of(key, "system/Observation.rs system/Patient.rs"))
+    heard: list[frozenset[str]] = []
+    asked = ("system/Observation.crus", "system/DiagnosticReport.crus", "system/Patient.rs")
+    credential = BackendServices(
+        allowance(peer), AllowList(), "scanhook", lambda: key, asked, told=heard.append
+    )
+    server = FhirServer(allowance(peer), credential=credential)
+    assert list(server.search("Patient", {})) == []
+    assert not credential.allows("DiagnosticReport", "cu")
+    assert [feature.name for feature in lost(asked, heard[0])] == ["results"]
+    assert len(heard) == 1
 
 
 def test_an_unknown_key_gets_no_token(

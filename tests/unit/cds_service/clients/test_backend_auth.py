@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -66,7 +67,7 @@ class Clock:
 
 
 def credential(
-    base: Allowance, clock: Clock, *allowed: Allowance, **options: str
+    base: Allowance, clock: Clock, *allowed: Allowance, **options: Any
 ) -> BackendServices:
     return BackendServices(
         base,
@@ -195,6 +196,120 @@ def test_an_answer_that_grants_no_bearer_token_is_a_bad_answer(said: object) -> 
 def test_a_discovery_document_without_an_endpoint_is_an_error() -> None:
     with FaultyServer(lambda seen: json_answer("{}")) as server, pytest.raises(UpstreamError):
         FhirServer(ehr(server), credential=credential(ehr(server), Clock())).read("Patient/1")
+
+
+def test_a_token_is_renewed_by_one_call_while_the_others_go_on_with_the_one_they_have() -> None:
+    site, clock = Site(), Clock()
+    waiting, go_on = threading.Event(), threading.Event()
+
+    def slow(seen: Seen) -> Reply:
+        if seen.path.endswith("/token") and site.asked:
+            waiting.set()
+            go_on.wait(20)
+        return site(seen)
+
+    with FaultyServer(slow) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        one = credential(ehr(server), clock)
+        first = one.headers(ehr(server), 10)
+        clock.now += 280  # time to renew, and the token is still good
+        renewing = threading.Thread(target=one.headers, args=(ehr(server), 10))
+        renewing.start()
+        assert waiting.wait(20)
+        assert one.headers(ehr(server), 10) == first
+        assert one.headers(ehr(server), 10) == first
+        go_on.set()
+        renewing.join(20)
+        assert one.headers(ehr(server), 10) != first
+        assert len(site.asked) == 2
+
+
+def test_a_token_that_cannot_be_renewed_is_used_to_its_end() -> None:
+    site, clock = Site(), Clock()
+    with FaultyServer(site) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        one = credential(ehr(server), clock)
+        first = one.headers(ehr(server), 10)
+        site.said = {"error": "invalid_client"}
+        clock.now += 280
+        assert one.headers(ehr(server), 10) == first
+        clock.now += 18
+        with pytest.raises(BadAnswer):
+            one.headers(ehr(server), 10)
+
+
+def test_an_endpoint_that_has_said_no_is_not_asked_by_every_call() -> None:
+    site, clock = Site(), Clock()
+    site.said = {"error": "invalid_client"}
+    with FaultyServer(site) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        one = credential(ehr(server), clock)
+        for _ in range(20):
+            with pytest.raises(BadAnswer):
+                one.headers(ehr(server), 10)
+        assert len(site.asked) == 1
+        clock.now += 11
+        site.said = TOKEN
+        assert one.headers(ehr(server), 10)
+        assert len(site.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("stated", "good_s"),
+    [(300, 300), ("300", 300), (None, 300), (60.5, 60.5), (10**9, 3600), ("9" * 40, 3600), (8, 8)],
+)
+def test_a_token_lives_as_long_as_is_said_and_never_longer_than_an_hour(
+    stated: object, good_s: float
+) -> None:
+    site, clock = Site(), Clock()
+    site.said = {**TOKEN, "expires_in": stated}
+    with FaultyServer(site) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        one = credential(ehr(server), clock)
+        one.headers(ehr(server), 10)
+        clock.now += good_s / 2 - 0.1 if good_s < 60 else good_s - 31
+        one.headers(ehr(server), 10)
+        assert len(site.asked) == 1
+        clock.now += good_s
+        one.headers(ehr(server), 10)
+        assert len(site.asked) == 2
+
+
+@pytest.mark.parametrize("stated", [0, -5, True, "soon", "-5", float("nan"), float("inf"), [], {}])
+def test_a_token_without_a_time_to_live_is_a_bad_answer(stated: object) -> None:
+    site = Site()
+    site.said = {**TOKEN, "expires_in": stated}
+    with FaultyServer(site) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        with pytest.raises(BadAnswer):
+            credential(ehr(server), Clock()).headers(ehr(server), 10)
+
+
+def test_who_listens_hears_the_scopes_when_they_change_and_not_with_each_token() -> None:
+    site, clock = Site(), Clock()
+    heard: list[frozenset[str]] = []
+    with FaultyServer(site) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        one = credential(ehr(server), clock, told=heard.append)
+        for scope in ("system/a.rs", "system/a.rs", "system/a.rs system/b.c"):
+            site.said = {**TOKEN, "scope": scope}
+            one.headers(ehr(server), 10)
+            clock.now += 300
+    assert heard == [{"system/a.rs"}, {"system/a.rs", "system/b.c"}]
+
+
+def test_a_key_of_the_wrong_algorithm_is_named_when_the_server_says_which_it_takes() -> None:
+    def refuse(seen: Seen) -> Reply:
+        if seen.path.endswith("/token"):
+            return answer(400)
+        said = {
+            "token_endpoint": f"http://{seen.headers['host']}/token",
+            "token_endpoint_auth_signing_alg_values_supported": ["RS384"],
+        }
+        return json_answer(json.dumps(said))
+
+    with FaultyServer(refuse) as server, pytest.raises(Refused, match="ES384"):
+        credential(ehr(server), Clock()).headers(ehr(server), 10)
 
 
 def test_no_secret_is_shown_by_a_repr() -> None:
