@@ -123,7 +123,8 @@ class Links:
 
     def model_card_url(self, model_id: str, version: str) -> str:
         """The page of a model's card."""
-        return f"{self._base_url}/models/{quote(model_id, safe='')}/{quote(version, safe='')}"
+        named = "/".join(quote(part, safe="", errors="replace") for part in (model_id, version))
+        return f"{self._base_url}/models/{named}"
 
     def open(self, token: str, now_s: float) -> OpenedLink | None:
         """What the token says, or ``None``: changed, expired, of another key or another kind."""

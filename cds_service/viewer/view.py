@@ -231,9 +231,12 @@ def _result(index: int, result: PageResult, slices: SliceIndex | None) -> Result
         strip=strip_of(result),
         precision=wording.precision(result.precision),
         notes=result.notes or ModelNotes(),
-        card=f"{quote(result.model_id, safe='')}/{quote(result.model_version, safe='')}",
+        card="/".join(
+            quote(part, safe="", errors="replace")
+            for part in (result.model_id, result.model_version)
+        ),
         card_files=tuple(
-            (wording.card_file(name), quote(name, safe=""))
+            (wording.card_file(name), quote(name, safe="", errors="replace"))
             for name in (result.notes.files if result.notes else ())
             if name in _LINKED
         ),
