@@ -24,8 +24,9 @@ from cds_service.security.jwks import FRESH_S, WAIT_S
 from cds_service.security.jwt import LEEWAY_S, LIFETIME_S
 from cds_service.security.keyring import KEPT_S, LEAD_S, LONGEST_TOKEN_S, PUBLISHED_MAX_AGE_S
 from cds_service.security.keys import public_jwks
+from cds_service.security.links import LAUNCH_PATH
 from cds_service.settings import Settings, TenantSettings
-from cds_service.smart.routes import CALLBACK_PATH, LAUNCH_PATH
+from cds_service.smart.routes import CALLBACK_PATH
 from cds_service.web import CHANNEL_TIMEOUT_S
 
 Json = dict[str, Any]

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from cds_service.registration import facts, reasons
 from cds_service.registration.facts import Subject
 from cds_service.scopes import parse_scopes
-from cds_service.smart.routes import CALLBACK_PATH, LAUNCH_PATH
+from cds_service.security.jwt import LIFETIME_S
+from cds_service.security.links import LAUNCH_PATH
+from cds_service.smart.routes import CALLBACK_PATH
 
 Vendor = Literal["epic", "oracle", "generic"]
 
@@ -148,7 +150,7 @@ def _epic(about: Subject) -> VendorSheet:
             ),
             Difference(
                 "the example's token lives for 900 s, with nbf five minutes before iat",
-                f"up to {facts.LIFETIME_S} s are accepted, and an nbf in the past",
+                f"up to {LIFETIME_S} s are accepted, and an nbf in the past",
                 EPIC_COPY,
             ),
         ),

@@ -25,8 +25,9 @@ from cds_service.sandbox.demo_studies import HEADS
 from cds_service.scopes import in_version_1, parse_scopes
 from cds_service.security.jwt import LIFETIME_S
 from cds_service.security.keys import generate_signing_key
+from cds_service.security.links import LAUNCH_PATH
 from cds_service.settings import Settings
-from cds_service.smart.routes import CALLBACK_PATH, LAUNCH_PATH
+from cds_service.smart.routes import CALLBACK_PATH
 from inference.analysis import Outcome
 from tests.doubles.hooking import site
 
