@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from cds_service.paragraphs import provenance, results_of, size_of, why
 from cds_service.queue.state import State, StudyRecord
+from cds_service.recalls import Concerned, nothing_recalled
 from cds_service.settings import HookSettings
 from cds_service.summary import (
     MeasurementSummary,
@@ -93,6 +94,9 @@ class CardSite:
 
 
 @dataclass(frozen=True)
+    recalled: Concerned = nothing_recalled
+    """Whether the answers of some models were recalled."""
+
 class KnownStudy:
     """A study and what is known of its analysis; `ahead` is how many wait before it, if known.
 
@@ -138,7 +142,9 @@ class KnownStudy:
 def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False) -> Card | None:
     """The card of one study, ``None`` when its state has none on this site."""
     state = study.record.state
-    if state is State.FINAL and study.summary is not None:
+    if _is_recalled(study, site):
+        card: Card | None = _recalled(study, site)
+    elif state is State.FINAL and study.summary is not None:
         card = _final(study, study.summary, site)
     elif study.earlier_finding is not None:
         card = _finding(study, study.earlier_finding, site, outdated=True)
@@ -153,6 +159,24 @@ def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False
 
 def claims_of(card: Card) -> dict[str, tuple[str, str]]:
     """What a card says, claim by claim, each with the model and version that it is from.
+def _is_recalled(study: KnownStudy, site: CardSite) -> bool:
+    found = study.summary
+    models = [(r.model_id, r.model_version) for r in found.results] if found else []
+    return found is not None and site.recalled(models, found.analysed_ms)
+
+
+def _recalled(study: KnownStudy, site: CardSite) -> Card:
+    """Whoever has seen the result must hear that it does not hold; nothing of it is repeated."""
+    text = f"AI result on {plain(study_name(study.ref))} was recalled: it must not be used"
+    detail = f"{_RECALLED} That says nothing about the images. Please read them as usual."
+    record = study.record
+    name = _uuid("recalled", record.id, record.instance_digest, record.models)
+    return _card(site, name, "info", text, detail, {"study": record.id, "state": "recalled"})
+
+
+_RECALLED = "The version of the model that made it was found not to be reliable."
+
+
 
     One claim for each model that states a finding on these images, or, where none does, for each
     that answered. A card without any answer claims only itself.

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from fhir_mapping.context import Resource
-from fhir_mapping.identity import Identity, content_identity, images_identity
+from fhir_mapping.identity import IDENTIFIER_ROOT, Identity, content_identity, images_identity
 from fhir_mapping.reading import ID, Json, member, members, resource, text
 
 _OURS = frozenset({"registered", "partial", "preliminary"})
@@ -52,6 +52,19 @@ class Standing:
     edited: bool = False
     updated: str = ""
 
+    @classmethod
+    def of(cls, found: Json, root: str = IDENTIFIER_ROOT) -> Standing:
+        """Read a resource back that is known to be ours and to have an id."""
+        meta, known = member(found, "meta"), _names(found)
+        return cls(
+            f"{found.get('resourceType')}/{found.get('id')}",
+            text(found, "status", 64) or "",
+            text(meta, "versionId", 64),
+            known.get(images_identity("", root).system),
+            _edited(found, known.get(content_identity("", root).system)),
+            text(meta, "lastUpdated", 64) or "",
+        )
+
     @property
     def void(self) -> bool:
         """Whether it was taken back."""
@@ -70,22 +83,27 @@ def standing(found: object, identity: Identity) -> Standing | None:
     own_id = text(read, "id", 64)
     if read is None or own_id is None or not ID.fullmatch(own_id):
         return None
-    meta, status = member(read, "meta"), text(read, "status", 64)
-    names = [(text(i, "system"), text(i, "value")) for i in members(read, "identifier")]
-    tags = [(text(t, "system"), text(t, "code")) for t in members(meta, "tag")]
-    if (identity.system, identity.value) not in (*names, *tags):
+    names = _names(read)
+    tags = [(text(t, "system"), text(t, "code")) for t in members(member(read, "meta"), "tag")]
+    if names.get(identity.system) != identity.value and (
+        (identity.system, identity.value) not in tags
+    ):
         return None
-    if status is None and kind in _STATING:
+    if kind in _STATING and text(read, "status", 64) is None:
         return None
-    known = dict(names)
-    return Standing(
-        f"{kind}/{own_id}",
-        status or "",
-        text(meta, "versionId", 64),
-        known.get(images_identity("", identity.root).system),
-        _edited(read, known.get(content_identity("", identity.root).system)),
-        text(meta, "lastUpdated", 64) or "",
-    )
+    return Standing.of(read, identity.root)
+
+
+def ours(found: Json, kind: str, root: str = IDENTIFIER_ROOT) -> tuple[str, ...]:
+    """Return the names that we gave a resource as a ``report``, ``observation`` or ``device``."""
+    value = _names(found).get(f"{root}:{kind}")
+    return (value,) if value else ()
+
+
+def _names(found: object) -> dict[str, str]:
+    """The business identifiers by system."""
+    named = ((text(i, "system"), text(i, "value")) for i in members(found, "identifier"))
+    return {system: value for system, value in named if system and value}
 
 
 def chosen(standings: Iterable[Standing]) -> tuple[Standing | None, tuple[Standing, ...]]:

@@ -117,8 +117,14 @@ def _later(edition: int) -> tuple[str, ...]:
 
 def device_identity(result: ModelResult, root: str = IDENTIFIER_ROOT) -> Identity:
     """Name a model file: other weights are another Device."""
-    value = digest(result.model_id, result.model_version, result.model_sha256)
-    return Identity(f"{root}:device", value)
+    return model_device_identity(result.model_id, result.model_version, result.model_sha256, root)
+
+
+def model_device_identity(
+    model_id: str, version: str, sha256: str, root: str = IDENTIFIER_ROOT
+) -> Identity:
+    """The same of a file whose results are not at hand."""
+    return Identity(f"{root}:device", digest(model_id, version, sha256))
 
 
 def provenance_identity(

@@ -28,6 +28,7 @@ from cds_service.queue.listing import live_hosts
 from cds_service.queue.payload import Sealer
 from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
+from cds_service.recalls import Recalls
 from cds_service.rights import Feature, Granted, RightsBoard, lost
 from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.jwks import CallerKeySets
@@ -39,6 +40,7 @@ from cds_service.settings import ArchiveSettings, Settings, TenantSettings, on_t
 from cds_service.shadow import ModelName, ShadowLedger
 from cds_service.store import ExplanationStore
 from cds_service.switches import Disabled, ModelSwitches
+from fhir_mapping.identity import model_device_identity
 from models.registry import Registry, load_registry
 
 log = logging.getLogger(__name__)
@@ -121,6 +123,21 @@ class Site:
     def store(self) -> ExplanationStore:
         """The folder of explanations."""
         return ExplanationStore(self.settings.state_dir / "explanations")
+
+    @cached_property
+    def recalls(self) -> Recalls:
+        """The model versions that were recalled."""
+        return Recalls(self.settings.state_dir / "recalls.jsonl")
+
+    def device_names(self, model_id: str, version: str) -> tuple[str, ...]:
+        """Values of the Device identifiers of a model version, if it is still installed."""
+        found = load_registry(self.settings.models_dirs).packages
+        return tuple(
+            model_device_identity(model_id, version, sha256).value
+            for package in found
+            if (package.manifest.id, package.manifest.version) == (model_id, version)
+            for sha256 in package.manifest.files.values()
+        )
 
     def archive(self, archive: ArchiveSettings) -> Archive:
         """A client of one archive."""

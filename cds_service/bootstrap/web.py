@@ -95,7 +95,12 @@ def _desk(site: Site, dispatcher: Dispatcher, ledger: CardLedger, disabled: Disa
         answers=ledger.answers,
         archives=lambda tenant: addresses[tenant.name],
         site=CardSite(
-            settings.organisation, settings.hook, site.links, time.time, demo=settings.demo
+            settings.organisation,
+            settings.hook,
+            site.links,
+            time.time,
+            demo=settings.demo,
+            recalled=site.recalls.concern,
         ),
         retry_failed_after_s=dispatcher.policy.retry_failed_after_s,
     )
@@ -201,4 +206,5 @@ def _viewer(site: Site, dispatcher: Dispatcher, ledger: CardLedger) -> Blueprint
         studies=dispatcher.records,
         ledger=ledger,
         bounds=site.settings.pages,
+        recalled=site.recalls.concern,
     )

@@ -31,6 +31,7 @@ _COMMANDS = {
     "models": "List, show, check and switch the model packages; clear a fallback.",
     "poll": "Ask archives and FHIR servers that tell nobody what is new.",
     "register": "Write everything that an EHR's vendor asks for into one folder.",
+    "recall": "Take back what one version of a model has written.",
     "sandbox": "The demo EHR and demo archive alone, for any CDS service.",
     "serve": "Answer CDS Hooks (the web process).",
     "subscribe": "Ask FHIR servers and archives to tell us of new studies.",

@@ -83,6 +83,10 @@ class Pages:
         """What the link of an analysis answers after a newer one of the same study."""
         return self._templates.get_template("superseded.html").render()
 
+    def recalled(self) -> str:
+        """What the link of an analysis answers whose model was recalled."""
+        return self._templates.get_template("recalled.html").render()
+
     def closed(self) -> str:
         """What the permanent address answers, to everyone and for every id."""
         return self._templates.get_template("closed.html").render()

@@ -18,6 +18,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from cds_service.card_files import CardFile
 from cds_service.queue.errors import QueueUnavailable
+from cds_service.recalls import Concerned, nothing_recalled
 from cds_service.security.links import Links, OpenedLink
 from cds_service.settings.pages import PagesSettings
 from cds_service.store import ExplanationStore, StoredExplanation, StoreError
@@ -60,6 +61,7 @@ def viewer_blueprint(
     studies: Studies | None = None,
     ledger: AnswerLedger | None = None,
     bounds: PagesSettings | None = None,
+    recalled: Concerned = nothing_recalled,
 ) -> Blueprint:
     """The explanation page, its pictures, the permanent address and the model card page.
 
@@ -71,7 +73,7 @@ def viewer_blueprint(
     """
     bounds = bounds or PagesSettings()
     pages, pace = Pages(links.base_path), Pace(bounds.feedback_per_minute, clock_s)
-    viewer = _Viewer(store, links, cards, clock_s, pages, ledger, pace)
+    viewer = _Viewer(store, links, cards, clock_s, pages, ledger, pace, recalled)
     headers = _headers(frame_ancestors)
     blueprint = Blueprint("viewer", __name__)
 
@@ -116,11 +118,14 @@ class _Viewer:
     pages: Pages
     ledger: AnswerLedger | None
     pace: Pace
+    recalled: Concerned
 
     def explanation(self, token: str) -> Response:
         stored = self._opened(token)
         if stored is None:
             return self.nothing_here()
+        if self._is_recalled(stored):
+            return Response(self.pages.recalled(), status=410)
         if stored.superseded:
             return Response(self.pages.superseded(), status=410)
         _log.info("explanation-opened", extra={"explanation_id": stored.explanation_id})
@@ -131,7 +136,7 @@ class _Viewer:
 
     def answer(self, token: str) -> Response:
         """Take a reader's answer; one that was sent twice counts once."""
-        stored = self._opened(token)
+        stored = self._shown(token)
         if stored is None or self.ledger is None:
             return self.nothing_here()
         answer = answer_of(request.form, int(self.clock_s() * 1000))
@@ -151,7 +156,7 @@ class _Viewer:
         return Response(self.pages.not_taken(token, sentence), status=status)
 
     def picture(self, token: str, index: str, name: str) -> Response:
-        stored = self._opened(token)
+        stored = self._shown(token)
         png = self._picture(stored, index, name) if stored else None
         return Response(png, mimetype="image/png") if png is not None else self.nothing_here()
 
@@ -162,7 +167,7 @@ class _Viewer:
         return _picture(stored, index, name)
 
     def slice_index(self, token: str, index: str) -> Response:
-        stored = self._opened(token)
+        stored = self._shown(token)
         slices = self.store.slices(stored.explanation_id) if stored else None
         found = index_of(stored.page, slices, index) if stored and slices else None
         return jsonify(found) if found is not None else self.nothing_here()
@@ -213,6 +218,15 @@ class _Viewer:
         stored = self.store.open(link.explanation_id) if link else None
         known = link and stored and self.links.concerns(link, stored.study_key)
         return stored if known else None
+
+    def _shown(self, token: str) -> StoredExplanation | None:
+        """The same, if what it says was not recalled."""
+        stored = self._opened(token)
+        return None if stored is None or self._is_recalled(stored) else stored
+
+    def _is_recalled(self, stored: StoredExplanation) -> bool:
+        models = [(r.model_id, r.model_version) for r in stored.page.results]
+        return self.recalled(models, stored.page.analysed_ms)
 
     def _link(self, token: str) -> OpenedLink | None:
         return None if request.query_string else self.links.open(token, self.clock_s())

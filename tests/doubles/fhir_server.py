@@ -295,6 +295,11 @@ def _has(resource: Resource, name: str, value: str) -> bool:
         return bool(wanted & {form for s, v in named for form in (f"{s}|{v}", f"{s}|", v)})
     if name == "model":
         return resource.get("modelNumber") in wanted
+    if name.endswith(":identifier"):
+        named_by = resource.get(name.removesuffix(":identifier"), {}).get("identifier", {})
+        return f"{named_by.get('system')}|{named_by.get('value')}" in wanted
+    if name == "agent":
+        return bool(wanted & {a["who"].get("reference") for a in resource.get("agent", [])})
     field_ = resource.get({"patient": "subject"}.get(name, name), [])
     listed = field_ if isinstance(field_, list) else [field_]
     return bool(wanted & {each.get("reference") for each in listed if isinstance(each, dict)})

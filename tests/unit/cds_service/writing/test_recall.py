@@ -1,0 +1,153 @@
+"""A recalled model version: what it wrote is void, with the reason; what is a person's stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from cds_service.clients.fhir import FhirServer
+from cds_service.clients.policy import HttpPolicy
+from cds_service.security.egress import Allowance
+from cds_service.writing.recall import ALREADY, DONE, KEPT, OPEN, Recaller
+from fhir_mapping.identity import device_identity
+from fhir_mapping.recall import Recall
+from tests.doubles.faulty_http import Reply, Seen, answer
+from tests.doubles.fhir_server import FhirDouble, Quirks
+from tests.unit.cds_service.writing.test_writer import reports, write
+from tests.unit.fhir_mapping.cases import NEGATIVE, RESULT, analysis_of
+
+RECALL = Recall(
+    RESULT.model_id,
+    RESULT.model_version,
+    "Threshold <i>wrong</i>",
+    datetime(2026, 2, 3, tzinfo=UTC),
+    "North Hospital",
+)
+OTHER = replace(RESULT, model_id="other", model_version="9", series_uid="1.2.3.4")
+
+
+def recaller(double: FhirDouble, **options: Any) -> Recaller:
+    base = Allowance("north-fhir", double.base_url, http_ok=True)
+    quick = HttpPolicy(deadline_s=20, attempts=2, backoff_s=0, backoff_cap_s=0)
+    return Recaller(FhirServer(base, policy=quick), RECALL, **options)
+
+
+def states(rows: Iterator[Any]) -> dict[str, str]:
+    return {row.reference.partition("/")[0]: row.state for row in rows}
+
+
+@pytest.fixture
+def double() -> Iterator[FhirDouble]:
+    with FhirDouble() as made:
+        write(reports(made))
+        yield made
+
+
+def test_report_and_results_are_void_and_say_why(double: FhirDouble) -> None:
+    found = states(recaller(double).rows())
+    assert found == {"DiagnosticReport": DONE, "Observation": DONE}
+    for kind in found:
+        (resource,) = double.of(kind)
+        assert resource["status"] == "entered-in-error"
+        assert "recalled" in resource["text"]["div"]
+        assert "possible" not in resource["text"]["div"].lower()
+    made, recalled = double.of("Provenance")
+    assert made["activity"]["coding"][0]["code"] == "CREATE"
+    assert recalled["activity"]["coding"][0]["code"] == "NULLIFY"
+    assert recalled["reason"][0]["text"] == "Threshold <i>wrong</i>"
+    assert "<i>" not in recalled["text"]["div"]
+    assert len(recalled["target"]) == 2
+
+
+def test_a_second_recall_changes_nothing(double: FhirDouble) -> None:
+    list(recaller(double).rows())
+    before = dict(double.store)
+    assert set(states(recaller(double).rows()).values()) == {ALREADY}
+    assert double.store == before
+
+
+def test_a_dry_run_changes_nothing(double: FhirDouble) -> None:
+    before = dict(double.store)
+    assert set(states(recaller(double).rows(dry_run=True)).values()) == {OPEN}
+    assert double.store == before
+
+
+def test_what_a_person_signed_is_listed_and_kept(double: FhirDouble) -> None:
+    signed = double.edit("DiagnosticReport", status="final")
+    found = states(recaller(double).rows())
+    assert found == {"DiagnosticReport": KEPT, "Observation": DONE}
+    assert double.of("DiagnosticReport") == [signed]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "count"),
+    [
+        (None, None, 2),
+        (date(2026, 1, 2), date(2026, 1, 2), 2),
+        (date(2026, 1, 3), None, 0),
+        (None, date(2026, 1, 1), 0),
+    ],
+)
+def test_only_the_days_that_are_asked_for(
+    double: FhirDouble, since: date | None, until: date | None, count: int
+) -> None:
+    assert len(list(recaller(double, since=since, until=until).rows())) == count
+
+
+def test_another_model_and_another_version_are_left_alone() -> None:
+    with FhirDouble() as double:
+        for result in (OTHER, replace(RESULT, model_version="0.0.1")):
+            write(reports(double), analysis_of(result))
+        assert list(recaller(double).rows()) == []
+
+
+@pytest.mark.parametrize("closed", ["Device", "Observation"])
+def test_it_finds_what_a_server_took_that_does_not_take_all(closed: str) -> None:
+    quirks = Quirks(types=tuple(k for k in Quirks().types if k != closed))
+    with FhirDouble(quirks) as double:
+        write(reports(double))
+        found = states(recaller(double, devices=[device_identity(RESULT).value]).rows())
+        assert found["DiagnosticReport"] == DONE
+        (report,) = double.of("DiagnosticReport")
+        assert report["status"] == "entered-in-error"
+
+
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_it_goes_on_where_it_was_stopped(double: FhirDouble, failing: int) -> None:
+    writes = 0
+
+    def before(seen: Seen) -> Reply | None:
+        nonlocal writes
+        writes += seen.method != "GET"
+        return answer(503) if seen.method != "GET" and writes >= failing else None
+
+    double.before = before
+    first = list(recaller(double).rows())
+    double.before = lambda seen: None
+    list(recaller(double).rows())
+    assert {r["status"] for r in double.of("Observation") + double.of("DiagnosticReport")} == {
+        "entered-in-error"
+    }
+    assert len(double.of("Provenance")) == 2
+    assert failing > 3 or any(row.state.startswith("failed") for row in first)
+
+
+def test_a_new_analysis_by_the_recalled_version_writes_nothing_new(double: FhirDouble) -> None:
+    list(recaller(double).rows())
+    before = dict(double.store)
+    write(reports(double))
+    assert double.store == before
+
+
+def test_another_version_reports_beside_what_was_recalled(double: FhirDouble) -> None:
+    list(recaller(double).rows())
+    newer = analysis_of(replace(NEGATIVE, model_version="9.9.9"))
+    write(reports(double), newer)
+    standing = [r for r in double.of("DiagnosticReport") if r["status"] == "preliminary"]
+    assert len(standing) == 1
+    assert "9.9.9" in json.dumps(standing[0]["text"])
