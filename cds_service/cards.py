@@ -28,7 +28,9 @@ from cds_service.summary import (
 from cds_service.wording import (
     UNREVIEWED,
     counted,
+    cut,
     plain,
+    proper,
     study_name,
     summary,
 )
@@ -233,7 +235,12 @@ def _finding(
     band = probability_band(result.finding.probability)
     sizes = [size_of(outline.measurements[0]) for outline in found.outlines_of(result)]
     size = f", {sizes[0]}" if sizes else ""
-    text = f"AI suggests possible {label} ({band}{size}) on {name}; not reviewed by a person"
+    end = f" on {name}; not reviewed by a person"
+    text = summary(
+        f"AI suggests possible {label} ({band}{size}){end}",
+        f"AI suggests possible {label} ({band}){end}",
+        f"AI suggests possible {cut(label, _LABEL_UNITS)} ({band}){end}",
+    )
     lines = [UNREVIEWED, *results_of(found), provenance(found)]
     if outdated:
         lines.insert(1, f"**Outdated:** {_WHY_OUTDATED[study.record.state]}")
@@ -248,12 +255,17 @@ def _measured(study: KnownStudy, found: StudySummary, site: CardSite) -> Card | 
     what = listed((plain(in_sentence(result.structure), 40) for result in results), "and")
     size = f" ({', '.join(sizes)})" if sizes else ""
     outlined = f"AI outlined {what}{size}" if any(r.outlined for r in results) else _NOTHING
-    text = f"{outlined} on {plain(study_name(study.ref))}; not reviewed by a person"
+    end = f" on {plain(study_name(study.ref))}; not reviewed by a person"
+    text = summary(outlined + end, cut(outlined, _OUTLINE_UNITS) + end)
     lines = [UNREVIEWED, *results_of(found), provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
 
 _NOTHING = "AI outlined nothing"
+
+_LABEL_UNITS, _OUTLINE_UNITS = 22, 56
+"""Room for what is suggested or outlined beside the longest name of a study: what is cut is a name
+that the detail says in full, never that nobody has reviewed it."""
 
 
 _AGAIN = "the study or the models changed since, and it is being analysed again."
@@ -367,7 +379,7 @@ def _card(
         "summary": summary(text),
         "detail": detail + demo,
         "indicator": indicator,
-        "source": {"label": plain(site.organisation) or "scanhook", "topic": TOPIC},
+        "source": {"label": proper(site.organisation) or "scanhook", "topic": TOPIC},
         "extension": {
             EXTENSION: {k: v for k, v in extension.items() if v not in (None, "", [], {})}
         },

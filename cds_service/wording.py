@@ -12,12 +12,10 @@ from datetime import UTC, datetime
 
 from fhir_mapping.study import StudyRef
 from fhir_mapping.text import plain as _one_line
+from fhir_mapping.wording import unsaid
 
 SUMMARY_UNITS = 139
 """CDS Hooks 2.0.1, Card: fewer than 140 characters, counted as a browser counts (UTF-16)."""
-
-FORBIDDEN = ("normal", "diagnosed", "diagnosis is", "confirmed", "healthy", "ruled out", "rule out")
-"""Words that no text of ours says of a patient or an image."""
 
 UNREVIEWED = (
     "**Made by AI and not reviewed by a person.**"
@@ -34,7 +32,12 @@ _LINKING = frozenset(("/", _JOINER))
 
 
 def plain(text: str, limit: int = 80) -> str:
-    """One line of visible text for a summary, without angle brackets."""
+    """One line of visible text for a summary, without angle brackets and words never said."""
+    return unsaid(proper(text, limit))
+
+
+def proper(text: str, limit: int = 80) -> str:
+    """The same of a proper name, which says nothing of a patient, whatever its words are."""
     return _one_line(text, limit).translate(_NEVER_MARKUP)
 
 
@@ -45,7 +48,7 @@ def gfm(text: str, limit: int = 200) -> str:
     text: links), HTML becomes entities, and an invisible joiner keeps autolinks (``www.``, ``://``,
     ``@``) from being recognised by renderers that look for them after unescaping.
     """
-    said = _one_line(text, limit)
+    said = unsaid(_one_line(text, limit))
     for mark in ("://", "@"):
         said = said.replace(mark, mark + _JOINER)
     said = _JOINER.join(_split_www(said))
@@ -71,12 +74,18 @@ def _escaped(text: str, at: int, at_start: bool) -> str:
     return f"\\{character}" if risky or linking else character
 
 
-def summary(text: str) -> str:
-    """`text`, cut at `SUMMARY_UNITS` and then ending in an ellipsis."""
-    if _units(text) <= SUMMARY_UNITS:
+def summary(*texts: str) -> str:
+    """The first of these that fits into `SUMMARY_UNITS`; the last, cut, if none does."""
+    fitting = (text for text in texts if _units(text) <= SUMMARY_UNITS)
+    return next(fitting, "") or cut(texts[-1], SUMMARY_UNITS)
+
+
+def cut(text: str, units: int) -> str:
+    """`text`, with an ellipsis at the end where it was longer than so many UTF-16 units."""
+    if _units(text) <= units:
         return text
     kept = text
-    while _units(kept) > SUMMARY_UNITS - 1:
+    while _units(kept) > units - 1:
         kept = kept[:-1]
     return f"{kept.rstrip()}…"
 

@@ -7,6 +7,7 @@ decimals; what was not assessed is said; nothing is ever called healthy.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from fhir_mapping.context import ModelFacts
@@ -15,6 +16,22 @@ from inference.analysis import Analysis, LabelProbability, Measurement, ModelRes
 
 AI_NOTICE = "AI result, not reviewed by a clinician; not for diagnosis on its own."
 RESEARCH_NOTICE = "Research model, not cleared as a medical device."
+
+FORBIDDEN = (
+    "normal",
+    "healthy",
+    "unremarkable",
+    "diagnosed",
+    "diagnosis is",
+    "confirmed",
+    "ruled out",
+    "rules out",
+    "rule out",
+    "all clear",
+)
+"""What no text of ours says of a patient or an image, and no name from a model package either."""
+
+_FORBIDDEN = re.compile(rf"\w*(?:{'|'.join(FORBIDDEN)})\w*", re.IGNORECASE)
 
 _BAND_PERCENT = 5
 
@@ -44,9 +61,17 @@ def probability_band(probability: float) -> str:
     return f"over {top} %" if low >= top else f"{low}–{low + _BAND_PERCENT} %"
 
 
+def unsaid(text: str) -> str:
+    """Return a text from elsewhere without the words of `FORBIDDEN`: an ellipsis stands for each.
+
+    A package may call a label "Normal scan"; a card, a report and a page do not repeat it.
+    """
+    return _FORBIDDEN.sub("…", text)
+
+
 def in_sentence(display: str) -> str:
     """Return a display for use inside a sentence: ``Glioma`` -> ``glioma``, ``CNS`` stays."""
-    clean = said(display, 80)
+    clean = unsaid(said(display, 80))
     return clean[:1].lower() + clean[1:] if clean[1:2].islower() else clean
 
 

@@ -109,7 +109,7 @@ class CardLedger:
         """
         entry = Feedback("", outcome, reason, int(self._clock_s()))
         name = ANSWERS.format(study)
-        settle = partial(self._settle, name, _Issued("", study, claims), entry)
+        settle: Any = partial(self._settle, name, _Issued("", study, claims), entry)
         with redis_reached():
             return bool(self._redis.transaction(settle, name, value_from_callable=True))
 
@@ -149,7 +149,7 @@ class CardLedger:
         if card is None or card.tenant != tenant:
             return False
         name = ANSWERS.format(card.study)
-        settle = partial(self._settle, name, card, entry)
+        settle: Any = partial(self._settle, name, card, entry)  # redis knows of no answer
         return bool(self._redis.transaction(settle, name, value_from_callable=True))
 
     def _settle(self, name: str, card: _Issued, entry: Feedback, pipe: Any) -> bool:
