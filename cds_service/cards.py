@@ -94,11 +94,11 @@ class CardSite:
     launched: bool = False
     """Whether the EHR launches the explanation from the chart, so that no link has a secret."""
 
-
-@dataclass(frozen=True)
     recalled: Concerned = nothing_recalled
     """Whether the answers of some models were recalled."""
 
+
+@dataclass(frozen=True)
 class KnownStudy:
     """A study and what is known of its analysis; `ahead` is how many wait before it, if known.
 
@@ -159,8 +159,6 @@ def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False
     return card if card["extension"][EXTENSION].get("label") or not findings_only else None
 
 
-def claims_of(card: Card) -> dict[str, tuple[str, str]]:
-    """What a card says, claim by claim, each with the model and version that it is from.
 def _is_recalled(study: KnownStudy, site: CardSite) -> bool:
     found = study.summary
     models = [(r.model_id, r.model_version) for r in found.results] if found else []
@@ -179,6 +177,8 @@ def _recalled(study: KnownStudy, site: CardSite) -> Card:
 _RECALLED = "The version of the model that made it was found not to be reliable."
 
 
+def claims_of(card: Card) -> dict[str, tuple[str, str]]:
+    """What a card says, claim by claim, each with the model and version that it is from.
 
     One claim for each model that states a finding on these images, or, where none does, for each
     that answered. A card without any answer claims only itself.
