@@ -100,6 +100,7 @@ class LaunchServer:
             "/auth/token": self._token,
             "/auth/keys": lambda _: self._json({"keys": [jwk(self.key, KEY_ID)]}),
             "/fhir/ImagingStudy": self._search,
+            "/favicon.ico": lambda _: answer(204),
         }
         if seen.path in self.faults.replies:
             return self.faults.replies[seen.path]
