@@ -13,6 +13,7 @@ from typing import Any
 
 from cds_service.bootstrap import Site
 from cds_service.clients.backend_auth import ASSERTION_LIFETIME_S
+from cds_service.feedback.ledger import ANSWERS_KEPT_S
 from cds_service.hooks.discovery import SERVICES, discovery
 from cds_service.queue.connection import WEB_TIMEOUT_S
 from cds_service.queue.records import KEEP_S
@@ -27,6 +28,7 @@ from cds_service.security.keys import public_jwks
 from cds_service.security.links import LAUNCH_PATH
 from cds_service.settings import Settings, TenantSettings
 from cds_service.smart.routes import CALLBACK_PATH
+from cds_service.triggers.routes import FHIR_PATH
 from cds_service.web import CHANNEL_TIMEOUT_S
 
 Json = dict[str, Any]
@@ -186,6 +188,11 @@ def network(about: Subject) -> Json:
             "The token endpoint is on the FHIR server's own origin, or it is listed here.",
         ],
         "token_endpoint": tenant.token_url or "found in .well-known/smart-configuration",
+        "notifications": [
+            {"about": each.topic or each.criteria, "url": about.url(FHIR_PATH.format(each.tenant))}
+            for each in settings.triggers.subscriptions
+            if each.tenant == tenant.name
+        ],
         "cors_origins": list(settings.hook.cors_origins),
         "frame_ancestors": list(settings.web.frame_ancestors),
     }
@@ -220,13 +227,19 @@ def retention(about: Subject) -> list[Json]:
             "folder of the site",
             settings.keep_explanations_days * DAY_S,
         ),
+        _kept("answers to cards, without their free text", "queue", ANSWERS_KEPT_S),
         _kept("results", f"FHIR server, {'written' if _writes(about) else 'not written'}", None),
+        _kept(f"DICOM objects of results: {_objects(about)}", "image archive", None),
         _kept("logs and metrics: opaque ids and listed words", "the site's own log", None),
     ]
 
 
 def _kept(what: str, where: str, for_s: int | None) -> Json:
     return {"what": what, "where": where, "for_s": for_s}
+
+
+def _objects(about: Subject) -> str:
+    return ", ".join(about.tenant.evidence.objects) or "none"
 
 
 def _writes(about: Subject) -> bool:

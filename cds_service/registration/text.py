@@ -81,6 +81,7 @@ def operation(net: Json, kept: Sequence[Json], bounds: Sequence[Json], about: Su
             "## Network",
             table(net["inbound"], ("from", "to", "port", "for")),
             table(net["outbound"], ("to", "port", "scheme", "for")),
+            *_notifications(net["notifications"]),
             "\n".join(f"- {rule}" for rule in net["rules"]),
             "## Retention",
             table(kept, ("what", "where", "for_s")),
@@ -92,6 +93,13 @@ def operation(net: Json, kept: Sequence[Json], bounds: Sequence[Json], about: Su
             table(bounds, ("what", "seconds", "then")),
         )
     )
+
+
+def _notifications(rows: Sequence[Json]) -> list[str]:
+    if not rows:
+        return []
+    told = "Notifications come from the EHR, too; their secret is in the Subscription's header."
+    return [told, table(rows, ("about", "url"))]
 
 
 def vendor(found: VendorSheet) -> str:

@@ -192,6 +192,7 @@ def test_times_are_those_of_the_settings(tmp_path: Path) -> None:
         worker={"job_timeout_s": 77, "attempts": 5},
         keep_explanations_days=3,
         link_lifetime_s=123,
+        triggers={"subscriptions": [{"tenant": "south"}, {"tenant": "north"}]},
     )
     about = subject(Site(changed), "south")
     bounds = {row["what"]: row for row in facts.timing(about)}
@@ -203,6 +204,8 @@ def test_times_are_those_of_the_settings(tmp_path: Path) -> None:
     assert bounds["age of a caller's token (exp - iat)"]["seconds"] == LIFETIME_S
     kept = {row["what"]: row["for_s"] for row in facts.retention(about)}
     assert kept["explanations: pictures and figures, no name"] == 3 * 86_400
+    (told,) = facts.network(about)["notifications"]
+    assert told["url"] == f"{changed.base_url}/notifications/fhir/south"
     assert facts.longest_wait_s(changed) > 0.7 + 1.25
 
 
