@@ -16,7 +16,7 @@ import jwt
 from cds_service.clients.http import HttpClient, Request
 from cds_service.clients.policy import HttpPolicy
 from cds_service.security.errors import InvalidToken
-from cds_service.security.jwks import CallerKeySets
+from cds_service.security.jwks import CallerKeySets, PublicKey
 from cds_service.security.jwt import LEEWAY_S, TOKEN_CHARACTERS
 from cds_service.smart.configuration import LOGIN_POLICY, SmartConfiguration
 from cds_service.smart.errors import NotGranted
@@ -70,7 +70,7 @@ class UserTokens:
 
     def _key(
         self, at: Registration, configuration: SmartConfiguration, kid: str, algorithm: str
-    ) -> object:
+    ) -> PublicKey:
         keys = configuration.keys
         if keys is None:
             raise NotGranted
