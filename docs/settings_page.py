@@ -24,6 +24,7 @@ from cds_service.settings import (
     WebSettings,
     WorkerSettings,
 )
+from cds_service.settings.triggers import SubscriptionSettings, TriggerSettings
 
 INTRODUCTION = """# Settings
 
@@ -41,6 +42,8 @@ GROUPS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Where the web process listens", "[web]", WebSettings),
     ("What pages keep and hold", "[pages]", PagesSettings),
     ("Certificates of EHRs", "[mutual_tls]", MutualTlsSettings),
+    ("What starts an analysis before a hook", "[triggers]", TriggerSettings),
+    ("Each subscription", "[[triggers.subscriptions]]", SubscriptionSettings),
     ("Each archive", "[[archives]]", ArchiveSettings),
     ("Each tenant (an EHR)", "[[tenants]]", TenantSettings),
     ("What a tenant's cards show", "[tenants.cards]", TenantCards),

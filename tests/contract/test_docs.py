@@ -118,7 +118,7 @@ def _part(name: str) -> type[BaseModel]:
 
 
 @pytest.mark.parametrize(
-    "span", every_span(r"(hook|worker|web|archives|tenants)\.[a-z_]+(?: = \S+)?")
+    "span", every_span(r"(hook|triggers|worker|web|archives|tenants)\.[a-z_]+(?: = \S+)?")
 )
 def test_every_setting_that_is_named_exists_and_takes_the_value(span: str) -> None:
     name, _, value = span.partition(" = ")
@@ -393,7 +393,7 @@ def test_the_addresses_of_services_and_the_prefetch_are_stated() -> None:
 
 ROUTES = sorted(
     route
-    for name in ("hooks/routes.py", "viewer/routes.py", "health.py", "metrics.py", "web.py")
+    for name in ("hooks/routes.py", "viewer/routes.py", "triggers/routes.py", "health.py", "metrics.py", "web.py")
     for route in re.findall(r'"(/[^"\s]*)"', (ROOT / "cds_service" / name).read_text())
 )
 
