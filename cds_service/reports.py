@@ -8,7 +8,7 @@ a preliminary report with Observations of its own, which is then kept up to date
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from cds_service.security.links import Links
 from cds_service.writing.errors import Contended
 from cds_service.writing.writer import FhirWriter, Standings, Written
 from fhir_mapping import Item, ModelFacts, ReportContext, report_items
+from fhir_mapping.evidence_series import EvidenceSeries, ReportEvidence
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis
 
@@ -30,10 +31,26 @@ EDITIONS = 20
 """Reports of one study that people may have taken over; the next one is the last."""
 
 
+Extras = Callable[[Analysis, Sequence[EvidenceSeries]], ReportEvidence]
+"""What a report of this analysis carries, whose evidence lies in these series."""
+
+
+def no_extras(analysis: Analysis, series: Sequence[EvidenceSeries]) -> ReportEvidence:
+    """Nothing but where the evidence lies."""
+    return ReportEvidence(series=series)
+
+
 class NoReports:
     """For a tenant whose EHR is not written to."""
 
-    def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
+    def write(
+        self,
+        analysis: Analysis,
+        ref: StudyRef,
+        explanation_id: str,
+        at: datetime,
+        series: Sequence[EvidenceSeries] = (),
+    ) -> str:
         """Nothing."""
         return ""
 
@@ -49,15 +66,24 @@ class FhirReports:
     demo: bool
     models: Mapping[str, ModelFacts] = field(default_factory=dict)
     accept_unverified_patients: bool = False
+    extras: Extras = no_extras
 
-    def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
+    def write(
+        self,
+        analysis: Analysis,
+        ref: StudyRef,
+        explanation_id: str,
+        at: datetime,
+        series: Sequence[EvidenceSeries] = (),
+    ) -> str:
         """Return the reference of the report ("" if there was nothing to write).
 
         Raises:
             UpstreamError, MappingError: nothing, or a beginning without a report, was written.
             Contended: others wrote at the same time, again and again.
         """
-        context = self._context(explanation_id, at)
+        extras = self.extras(analysis, series)
+        context = replace(self._context(explanation_id, at), evidence=extras)
         for again in range(ROUNDS):
             try:
                 items, standings = self._edition(analysis, ref, context, thorough=again > 0)

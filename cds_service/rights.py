@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from cds_service.scopes import granted
 
 if TYPE_CHECKING:  # the web asks for rights, and runs no models
     from cds_service.tasks import ReportWriter
+    from fhir_mapping.evidence_series import EvidenceSeries
     from fhir_mapping.study import StudyRef
     from inference.analysis import Analysis
 
@@ -137,7 +138,14 @@ class PermittedReports:
     tenant: str
     may: May
 
-    def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
+    def write(
+        self,
+        analysis: Analysis,
+        ref: StudyRef,
+        explanation_id: str,
+        at: datetime,
+        series: Sequence[EvidenceSeries] = (),
+    ) -> str:
         """The report's reference, or "" if it may not be written.
 
         Raises:
@@ -146,4 +154,4 @@ class PermittedReports:
         if not RESULTS.may(self.may):
             _log.info("result not written: too few scopes", extra={"tenant": self.tenant})
             return ""
-        return self.reports.write(analysis, ref, explanation_id, at)
+        return self.reports.write(analysis, ref, explanation_id, at, series)

@@ -20,6 +20,7 @@ from cds_service.queue.state import State, StudyRecord
 from cds_service.store import ExplanationStore, StoreError
 from cds_service.summary import summarise
 from fhir_mapping.errors import PatientNotKnown
+from fhir_mapping.evidence_series import EvidenceSeries
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis, Outcome, SeriesUse
 from inference.errors import IdentityMismatch
@@ -51,8 +52,18 @@ def _nobody(order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -
 class ReportWriter(Protocol):
     """Writes a result into the EHR's FHIR server (see `reports`)."""
 
-    def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
-        """The report's reference, or "" if nothing is written for this tenant."""
+    def write(
+        self,
+        analysis: Analysis,
+        ref: StudyRef,
+        explanation_id: str,
+        at: datetime,
+        series: Sequence[EvidenceSeries] = (),
+    ) -> str:
+        """The report's reference, or "" if nothing is written for this tenant.
+
+        `series` are those in which the archive was seen to hold its evidence.
+        """
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from fhir_mapping.codes import AI_ASSERTED, BODY_SITES, REPORT_CODES, TEST_DATA, Code
 from fhir_mapping.errors import Malformed
+from fhir_mapping.evidence_series import NO_EVIDENCE, ReportEvidence
 from fhir_mapping.identity import IDENTIFIER_ROOT
 from fhir_mapping.text import plain
 from models.manifest import Manifest
@@ -84,6 +85,7 @@ class ReportContext:
     `resource_types` is what the server lets us write; the rest is left out.
     `edition` counts the reports of this study that a person has taken over.
     `accept_unverified_patients` writes also for a chart that states no identifier.
+    `evidence` is what the report carries beside its statements.
 
     Raises `Malformed` for a naive `recorded`, an address with a secret, a root that is no URI, or a
     type that is never written.
@@ -104,6 +106,7 @@ class ReportContext:
     identifier_root: str = IDENTIFIER_ROOT
     edition: int = 0
     accept_unverified_patients: bool = False
+    evidence: ReportEvidence = NO_EVIDENCE
 
     def __post_init__(self) -> None:
         if self.recorded.utcoffset() is None:

@@ -42,6 +42,7 @@ ISSUE_TYPES = {
     "identity-unknown": "business-rule",
     "incomplete": "incomplete",
     "model": "exception",
+    "evidence-refused": "not-supported",
 }
 """An error's kind -> http://hl7.org/fhir/issue-type (a required binding)."""
 

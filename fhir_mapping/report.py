@@ -8,6 +8,7 @@ from fhir_mapping import wording
 from fhir_mapping.codes import IMAGING_STUDY_REPORT, RADIOLOGY, RADIOLOGY_LOINC, Code, concept
 from fhir_mapping.context import ReportContext, Resource
 from fhir_mapping.device import device_name
+from fhir_mapping.evidence_series import attach
 from fhir_mapping.identity import Identity, images_identity, observation_identity, report_identity
 from fhir_mapping.narrative import narrative
 from fhir_mapping.observation import finding_concept
@@ -48,7 +49,7 @@ def report(
         made["conclusionCode"] = [c for i, c in enumerate(stated) if c not in stated[:i]]
     if context.attach_explanation:
         made["presentedForm"] = [_explanation(context)]
-    return made
+    return attach(made, context.evidence, ref, context.instant)
 
 
 def _images(analysis: Analysis, context: ReportContext) -> Resource:

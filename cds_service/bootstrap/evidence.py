@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cds_service.bootstrap.site import Site
 from cds_service.errors import UnsafeSettings
 from cds_service.queue.state import StudyRecord
+from cds_service.reports import Extras, no_extras
 from cds_service.settings import TenantSettings
-from cds_service.tasks import Ended
+from cds_service.tasks import Ended, ReportWriter
 from inference.analysis import Analysis
 from inference.evidence.objects import Kind
 
@@ -23,21 +24,33 @@ LIBRARIES = ("highdicom", "reportlab")
 
 
 def refuse_without_libraries(site: Site) -> None:
-    """Raise UnsafeSettings if a tenant wants evidence and its libraries are not installed."""
-    wanting = [t.name for t in site.settings.tenants if t.evidence.objects or t.evidence.pdf]
+    """Raise UnsafeSettings if the libraries that a tenant's evidence needs are not installed."""
     missing = [name for name in LIBRARIES if find_spec(name) is None]
-    if wanting and missing:
-        said = f"tenant {wanting[0]}: evidence needs {' and '.join(missing)}"
-        raise UnsafeSettings([f"{said}, install scanhook[evidence]"])
+    if missing:
+        names = ", ".join(t.name for t in site.settings.tenants if t.evidence)
+        said = f"evidence of {names} needs {' and '.join(missing)}: install scanhook[evidence]"
+        raise UnsafeSettings([said])
 
 
-def keeping(site: Site, then: Ended) -> Ended:
-    """What is done when a study has ended: its evidence is kept, then `then`."""
+def report_extras(site: Site, tenant: TenantSettings) -> Extras:
+    """What a tenant's reports carry beside their statements: the PDF, the key image."""
+    wanted = tenant.evidence
+    if not (wanted.pdf or wanted.key_image):
+        return no_extras
     refuse_without_libraries(site)
+    from cds_service.evidence.extras import ReportExtras  # reportlab, for whom it is wanted
+
+    manifests = {package.manifest.id: package.manifest for package in site.registry.packages}
+    return ReportExtras(manifests, pdf=wanted.pdf, key_image=wanted.key_image)
+
+
+def keeping(site: Site, writers: Mapping[str, ReportWriter], then: Ended) -> Ended:
+    """What is done when a study has ended: its evidence is kept, then `then`."""
     wanting = [tenant for tenant in site.settings.tenants if tenant.evidence.objects]
     if not wanting:
         return then
-    keeper = _keeper(site, wanting)
+    refuse_without_libraries(site)
+    keeper = _keeper(site, wanting, writers)
 
     def ended(order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -> None:
         keeper.keep(order, record, analysis)
@@ -46,8 +59,11 @@ def keeping(site: Site, then: Ended) -> Ended:
     return ended
 
 
-def _keeper(site: Site, wanting: list[TenantSettings]) -> EvidenceKeeper:
+def _keeper(
+    site: Site, wanting: list[TenantSettings], writers: Mapping[str, ReportWriter]
+) -> EvidenceKeeper:
     from cds_service.evidence.keeping import EvidenceKeeper, Shelf  # half a second: highdicom
+    from cds_service.evidence.mentioning import Mentioning
 
     archives = {archive.name: archive for archive in site.settings.archives}
     return EvidenceKeeper(
@@ -65,4 +81,5 @@ def _keeper(site: Site, wanting: list[TenantSettings]) -> EvidenceKeeper:
         manifests={package.manifest.id: package.manifest for package in site.registry.packages},
         ledger=site.evidence_ledger(patient=True),
         now=lambda: datetime.now().astimezone(),  # the zone of the site: DICOM times are local
+        verified=Mentioning(writers, lambda: datetime.now(UTC)),
     )

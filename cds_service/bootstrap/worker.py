@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from cds_service.bootstrap.evidence import keeping
+from cds_service.bootstrap.evidence import keeping, report_extras
 from cds_service.bootstrap.models import ServingModels, in_both
 from cds_service.bootstrap.site import Site
 from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
@@ -137,9 +137,11 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
     """What the child runs: models loaded, FHIR definitions warm."""
     warm_up()
     dispatcher = site.dispatcher(patient=True)
+    writers = {t.name: report_writer(site, t) for t in site.settings.tenants}
+    shadows = ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site))
     return StudyTask(
         archives=_archives(site),
-        writers={t.name: report_writer(site, t) for t in site.settings.tenants},
+        writers=writers,
         analyser=analyser,
         records=dispatcher.records,
         store=site.store,
@@ -147,9 +149,7 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         models=site.models_in_use(site.disabled_models(patient=True)),
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
-        ended=keeping(
-            site, ShadowLane(dispatcher, site.settings.models.shadow_share, in_both(site)).offer
-        ),
+        ended=keeping(site, writers, shadows.offer),
         content=lambda tenant, ref, read: content_of(ref, tenant, site.sealer.study_key, read=read),
     )
 
@@ -187,6 +187,7 @@ def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
         demo=site.settings.demo,
         models=_facts(site),
         accept_unverified_patients=tenant.accept_unverified_patients,
+        extras=report_extras(site, tenant),
     )
     return PermittedReports(reports, tenant.name, partial(site.may, tenant))
 

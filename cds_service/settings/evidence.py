@@ -26,3 +26,7 @@ class TenantEvidence(BaseModel):
 
     key_image: bool = False
     """Whether the report holds the key image (``media``)."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is wanted."""
+        return bool(self.objects) or self.pdf or self.key_image

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from pydicom.dataset import Dataset
 
@@ -56,12 +57,17 @@ class Maker:
         if self.result.explanation is not None:
             for kind, maker in ((Kind.MAP, parametric_map), (Kind.PICTURE, secondary_capture)):
                 if kind in kinds:
-                    yield self._made(kind, lambda maker=maker: maker(*self._deciding()))
+                    yield self._made(kind, partial(self._shown, maker))
         if Kind.REPORT in kinds:
             yield self._made(Kind.REPORT, lambda: self._report(segmented))
 
     def _report(self, segmented: Segmented | None) -> Dataset:
         return measurement_report(self.result, self.manifest, self.sources, self.at, segmented)
+
+    def _shown(
+        self, maker: Callable[[ModelResult, Manifest, SourceImage, datetime], Dataset]
+    ) -> Dataset:
+        return maker(*self._deciding())
 
     def _deciding(self) -> tuple[ModelResult, Manifest, SourceImage, datetime]:
         shown = self.result.explanation

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -38,6 +39,8 @@ from inference.evidence.segmentation import Segmented
 from inference.evidence.source import SourceImage
 from models.manifest import Manifest
 
+Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+
 _WORDS = 64  # PS3.5 6.2, VR LO: what a viewer's line of text holds
 
 
@@ -54,10 +57,9 @@ def measurement_report(
     Raises EvidenceRefused when no image that it rests on is among `sources`, or there is nothing to
     report.
     """
-    number = result.deciding_slice if result.deciding_slice in sources else min(sources, default=0)
-    if number not in sources:
+    if not sources:
         raise EvidenceRefused("None of the images that the result rests on is in the archive.")
-    source = sources[number]
+    source = sources.get(result.deciding_slice or 0, sources[min(sources)])
     groups = list(_groups(result, manifest, source, segmented))
     if not groups:
         raise EvidenceRefused("The result states nothing that a measurement report could hold.")
@@ -112,7 +114,7 @@ def _algorithm(result: ModelResult, manifest: Manifest) -> AlgorithmIdentificati
 
 def _groups(
     result: ModelResult, manifest: Manifest, source: SourceImage, segmented: Segmented | None
-) -> Iterator[MeasurementsAndQualitativeEvaluations]:
+) -> Iterator[Group]:
     for label in result.probabilities:
         if not label.negative:
             yield _finding(label, result, manifest, source)
@@ -151,7 +153,7 @@ def _presence(label: LabelProbability, result: ModelResult) -> list[QualitativeE
 
 def _measured(
     result: ModelResult, manifest: Manifest, source: SourceImage, segmented: Segmented | None
-) -> MeasurementsAndQualitativeEvaluations:
+) -> Group:
     """TID 1410 over the segment, or TID 1501 over the image where there is no segment."""
     items = [
         MeasurementItem(
@@ -181,7 +183,7 @@ def _measured(
 
 def _common(
     result: ModelResult, manifest: Manifest, source: SourceImage, what: str
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What every group has: its tracking identifier, the algorithm, the site."""
     site = concepts.site_of(manifest)
     study_uid = str(source.header.StudyInstanceUID)
@@ -194,7 +196,7 @@ def _common(
     }
 
 
-def _reference(source: SourceImage) -> dict[str, object]:
+def _reference(source: SourceImage) -> dict[str, Any]:
     return {
         "referenced_sop_class_uid": str(source.header.SOPClassUID),
         "referenced_sop_instance_uid": source.sop_instance_uid,

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     PICTURE = "picture"
 
     @property
-    def title(self) -> str:
+    def called(self) -> str:
         """What its series is called; every one begins with AI."""
         return _TITLES[self]
 
@@ -82,7 +82,7 @@ def name_of(kind: Kind, study_uid: str, result: ModelResult) -> EvidenceName:
         kind=kind,
         series_uid=content_uid("series", kind, *_content(study_uid, result)),
         sop_instance_uid=content_uid("instance", kind, *_content(study_uid, result)),
-        description=f"{kind.title}: {result.model_title}"[:_LONG_STRING],
+        description=f"{kind.called}: {result.model_title}"[:_LONG_STRING],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from highdicom import (
@@ -96,7 +97,7 @@ def _meaning(shown: Explanation) -> RealWorldValueMapping:
     )
 
 
-def _lying(geometry: PlaneGeometry, source: SourceImage) -> dict[str, object]:
+def _lying(geometry: PlaneGeometry, source: SourceImage) -> dict[str, Any]:
     thickness = source.header.get("SliceThickness")
     return {
         "pixel_measures": PixelMeasuresSequence(
