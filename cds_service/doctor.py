@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cds_service.bootstrap import Site
+from cds_service.bootstrap.smart import registration
 from cds_service.errors import sentence_of
 from cds_service.queue import refuse_unsafe, web_connection, workers
 from cds_service.queue.listing import live_hosts
@@ -16,6 +17,7 @@ from cds_service.rights import in_words
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import ArchiveSettings, TenantSettings
 from cds_service.shadow import ShadowLedger
+from cds_service.smart.configuration import Configurations
 from inference.pipeline import check_package
 from models.registry import ModelPackage
 
@@ -122,6 +124,14 @@ def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
             "check fhir_base and client_id, register the output of `scanhook keys jwks`, and let"
             " the EHR grant what tenants.scopes asks for",
         )
+    if tenant.smart_app:
+        yield Trial(
+            "launch",
+            f"launch by tenant {tenant.name}",
+            partial(_launch, site, tenant),
+            "check fhir_base and smart_app.endpoints: .well-known/smart-configuration must name"
+            " login and token on that origin or below these, and PKCE with S256",
+        )
 
 
 def _warned(sentence: str) -> str:
@@ -205,6 +215,11 @@ def _fhir(site: Site, tenant: TenantSettings) -> str:
     if off:
         raise NotWell(f"answers to us, and granted too few scopes: {in_words(off)}")
     return "answers to us"
+
+
+def _launch(site: Site, tenant: TenantSettings) -> str:
+    Configurations().of(registration(site, tenant))
+    return "its login can be asked"
 
 
 class NotWell(Exception):

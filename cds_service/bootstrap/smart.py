@@ -20,7 +20,7 @@ def launch_door(site: Site, desk: HookDesk, dispatcher: Dispatcher) -> LaunchDoo
     secrets = [secret.get_secret_value() for secret in settings.site_secrets]
     return LaunchDoor(
         base_url=settings.base_url,
-        registrations=[_registration(site, each) for each in settings.tenants if each.smart_app],
+        registrations=[registration(site, each) for each in settings.tenants if each.smart_app],
         states=States(secrets, redis, time.time),
         launched=Launched(desk, lambda sealed: dispatcher.opened(sealed).order),
         links=site.links,
@@ -28,7 +28,8 @@ def launch_door(site: Site, desk: HookDesk, dispatcher: Dispatcher) -> LaunchDoo
     )
 
 
-def _registration(site: Site, tenant: TenantSettings) -> Registration:
+def registration(site: Site, tenant: TenantSettings) -> Registration:
+    """What we are at the EHR of a tenant that launches the page."""
     fhir, app = site.fhir_allowance(tenant), tenant.smart_app
     others = [
         replace(fhir, name=f"{tenant.name}-login-{number}", base_url=base)
