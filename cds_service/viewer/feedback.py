@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Protocol
 
-from cds_service.cards import OVERRIDE_REASONS, claim_on_images
+from cds_service.cards import OVERRIDE_REASONS
+from cds_service.claims import claim_of
 from cds_service.explanation import ExplanationPage, ReaderAnswer
 
 COMMENT_CHARACTERS = 500
@@ -69,7 +70,7 @@ def note(answer: ReaderAnswer, study_key: str, page: ExplanationPage, ledger: An
     """Let an answer join those to cards of the same claims. Raises QueueUnavailable."""
     speaking = [r for r in page.results if r.finding] or page.results
     claims = {
-        claim_on_images(r.model_id, r.model_version, page.instance_digest): (
+        claim_of(r.model_id, r.model_version, page.instance_digest): (
             r.model_id,
             r.model_version,
         )

@@ -167,10 +167,13 @@ class _Viewer:
         return _picture(stored, index, name)
 
     def slice_index(self, token: str, index: str) -> Response:
-        stored = self._shown(token)
-        slices = self.store.slices(stored.explanation_id) if stored else None
-        found = index_of(stored.page, slices, index) if stored and slices else None
-        return jsonify(found) if found is not None else self.nothing_here()
+        """What can be scrolled through; 204 while there is nothing, or for good."""
+        stored = self._opened(token)
+        if stored is None or index not in map(str, range(len(stored.page.results))):
+            return self.nothing_here()
+        slices = self.store.slices(stored.explanation_id)
+        found = index_of(stored.page, slices, index) if slices else None
+        return jsonify(found) if found is not None else Response(status=204)
 
     def slice(self, token: str, index: str, number: str) -> Response:
         """One slice, compressed as it was kept: every browser takes gzip (RFC 9110, 8.4.1.3)."""

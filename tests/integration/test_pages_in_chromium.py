@@ -3,150 +3,46 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
-from werkzeug.serving import make_server
 
-from cds_service.security.links import Links
-from cds_service.store import ExplanationStore
-from cds_service.viewer import viewer_blueprint
-from inference.analysis import Analysis
-from tests.doubles import explained
+from tests.doubles import explained, pages
+from tests.doubles.page_site import PageSite, page_site
+from tests.peers import chromium
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
 pytestmark = [
     pytest.mark.peer,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
+    pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
 ]
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(1)</script></svg><svg onload='alert(1)'>"
 
 
-@dataclass(frozen=True)
-class OneCard:
-    """The same card for every model, and nothing beside it."""
-
-    card: str
-
-    def text(self, model_id: str, version: str) -> str:
-        return self.card
-
-    def files(self, model_id: str, version: str) -> tuple[str, ...]:
-        return ()
-
-    def file(self, model_id: str, version: str, name: str) -> None:
-        return None
-
-
-@dataclass(frozen=True)
-class Site:
-    """A web process on a free port of this machine, with one explanation of each outcome."""
-
-    base: str
-    store: ExplanationStore
-    links: Links
-
-    def url(self, analysis: Analysis, now_s: float | None = None) -> str:
-        """Keep `analysis` and make the link to it."""
-        explanation_id = sha256(analysis.outcome.encode()).hexdigest()
-        self.store.keep(
-            analysis,
-            explanation_id=explanation_id,
-            study_key=explained.STUDY_KEY,
-            analysed_ms=explained.ANALYSED_MS,
-            notes=explained.NOTES,
-        )
-        return self.links.explanation_url(
-            explanation_id, explained.STUDY_KEY, time.time() if now_s is None else now_s
-        )
-
-
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    app = Flask("site")
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    base = f"http://127.0.0.1:{server.server_port}"
-    store = ExplanationStore(tmp_path_factory.mktemp("store") / "explanations")
-    links = Links(["a-secret-of-at-least-32-characters"], base, 900)
-    card = f"# Card\n\n{HOSTILE}\n\n![x]({base}/picture.png)\n"
-    app.register_blueprint(viewer_blueprint(store, links, OneCard(card)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield Site(base, store, links)
-    server.shutdown()
-    thread.join(5)
-    server.server_close()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
+    card = f"# Card\n\n{HOSTILE}\n\n![x](http://127.0.0.1:9/picture.png)\n"
+    with page_site(tmp_path_factory.mktemp("store") / "explanations", card) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
-        yield chromium
-        chromium.close()
-
-
-class Tab:
-    """A page of the browser that remembers what it asked for and complained of."""
-
-    def __init__(self, browser: Any, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("dialog", self._dialog)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-
-    def _dialog(self, dialog: Any) -> None:
-        self.complaints.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def open(self, url: str) -> Any:
-        self.page.goto(url, wait_until="load")
-        return self.page
-
-    def opacity(self) -> float:
-        """Of the overlay, as the browser computed it."""
-        script = "e => Number(getComputedStyle(e).opacity)"
-        return float(self.page.eval_on_selector(".overlay", script))
-
-    def drawn(self) -> list[int]:
-        """The natural width of each picture: 0 if it was not loaded."""
-        widths: list[int] = self.page.eval_on_selector_all(
-            "img", "all => all.map(e => e.naturalWidth)"
-        )
-        return widths
+    with chromium.chromium() as started:
+        yield started
 
 
 @pytest.fixture
 def tabs(browser: Any) -> Iterator[Any]:
-    opened: list[Tab] = []
-
-    def new(**options: Any) -> Tab:
-        opened.append(Tab(browser, **options))
-        return opened[-1]
-
-    yield new
-    for tab in opened:
-        tab.context.close()
+    with chromium.tabs_of(browser) as new:
+        yield new
 
 
-def test_the_slider_fades_the_overlay_and_the_image_stays(site: Site, tabs: Any) -> None:
+def test_the_slider_fades_the_overlay_and_the_image_stays(site: PageSite, tabs: Any) -> None:
     tab = tabs()
     page = tab.open(site.url(explained.finding()))
     slider = page.get_by_label("Overlay strength")
@@ -167,11 +63,10 @@ def test_the_slider_fades_the_overlay_and_the_image_stays(site: Site, tabs: Any)
     assert tab.complaints == []
 
 
-def test_the_switch_works_from_the_keyboard(site: Site, tabs: Any) -> None:
+def test_the_switch_works_from_the_keyboard(site: PageSite, tabs: Any) -> None:
     tab = tabs()
     page = tab.open(site.url(explained.finding()))
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "overlay-0-full"
+    page.get_by_label("Full").focus()
     page.keyboard.press("ArrowLeft")
     assert tab.opacity() == pytest.approx(0.5)
     page.keyboard.press("ArrowLeft")
@@ -179,7 +74,7 @@ def test_the_switch_works_from_the_keyboard(site: Site, tabs: Any) -> None:
 
 
 def test_without_script_the_picture_the_text_and_the_switch_are_there(
-    site: Site, tabs: Any
+    site: PageSite, tabs: Any
 ) -> None:
     tab = tabs(java_script_enabled=False)
     page = tab.open(site.url(explained.finding()))
@@ -199,7 +94,7 @@ def test_without_script_the_picture_the_text_and_the_switch_are_there(
     )
 
 
-def test_the_page_asks_this_site_alone_and_leaves_nothing(site: Site, tabs: Any) -> None:
+def test_the_page_asks_this_site_alone_and_leaves_nothing(site: PageSite, tabs: Any) -> None:
     tab = tabs()
     page = tab.open(site.url(explained.finding()))
     page.get_by_role("link", name="Model card").click()
@@ -212,7 +107,7 @@ def test_the_page_asks_this_site_alone_and_leaves_nothing(site: Site, tabs: Any)
     assert tab.complaints == []
 
 
-def test_an_expired_and_a_changed_link_look_the_same(site: Site, tabs: Any) -> None:
+def test_an_expired_and_a_changed_link_look_the_same(site: PageSite, tabs: Any) -> None:
     tab = tabs()
     fresh = site.url(explained.finding())
     expired = site.url(explained.finding(), now_s=time.time() - 901)
@@ -225,7 +120,7 @@ def test_an_expired_and_a_changed_link_look_the_same(site: Site, tabs: Any) -> N
     assert len(set(shown)) == 1
 
 
-def test_hostile_texts_run_nothing(site: Site, tabs: Any) -> None:
+def test_hostile_texts_run_nothing(site: PageSite, tabs: Any) -> None:
     result = explained.result()
     hostile = replace(
         result,
@@ -252,18 +147,12 @@ def test_hostile_texts_run_nothing(site: Site, tabs: Any) -> None:
     assert card.complaints == []
 
 
-OUTCOMES = {
-    "finding": explained.finding,
-    "indeterminate": explained.indeterminate,
-    "no-finding": explained.no_finding,
-    "not-analysed": explained.not_analysed,
-    "measured": explained.measured,
-}
+OUTCOMES = {str(outcome): make for outcome, make in pages.ANALYSES.items()}
 
 
 @pytest.mark.parametrize("width", [320, 768, 1600])
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_nothing_is_wider_than_the_window(site: Site, tabs: Any, outcome: str, width: int) -> None:
+def test_nothing_is_wider_than_the_window(site: PageSite, tabs: Any, outcome: str, width: int) -> None:
     """WCAG 2.1, 1.4.4 and 1.4.10: neither at 320 pixels nor with letters of twice the size."""
     tab = tabs(viewport={"width": width, "height": 800})
     page = tab.open(site.url(OUTCOMES[outcome]()))
@@ -276,12 +165,12 @@ def test_nothing_is_wider_than_the_window(site: Site, tabs: Any, outcome: str, w
     assert page.evaluate(script) <= width
 
 
-def test_one_result_prints_on_one_sheet(site: Site, tabs: Any) -> None:
+def test_one_result_prints_on_one_sheet(site: PageSite, tabs: Any) -> None:
     for outcome in (
-        explained.finding,
-        explained.indeterminate,
-        explained.no_finding,
-        explained.measured,
+        pages.finding,
+        pages.undecided,
+        pages.no_finding,
+        pages.measured,
     ):
         page = tabs().open(site.url(outcome()))
         for paper in ("A4", "Letter"):
@@ -292,7 +181,7 @@ def test_one_result_prints_on_one_sheet(site: Site, tabs: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_text_stands_out_from_its_ground(
-    site: Site, tabs: Any, outcome: str, scheme: str
+    site: PageSite, tabs: Any, outcome: str, scheme: str
 ) -> None:
     """WCAG 2.1, 1.4.3: contrast of at least 4.5 to 1, in both colour schemes."""
     page = tabs(color_scheme=scheme).open(site.url(OUTCOMES[outcome]()))
@@ -327,7 +216,7 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_the_page_has_landmarks_names_and_an_order_of_headings(site: Site, tabs: Any) -> None:
+def test_the_page_has_landmarks_names_and_an_order_of_headings(site: PageSite, tabs: Any) -> None:
     page = tabs().open(site.url(explained.finding()))
     for role in ("banner", "main", "contentinfo", "complementary"):
         assert page.get_by_role(role).count() == 1, role

@@ -3,7 +3,7 @@ const KEPT_BYTES = 192 * 1024 * 1024;
 
 export async function openSeries(base) {
   const answer = await fetch(`${base}/slices.json`);
-  if (!answer.ok) return null;
+  if (answer.status !== 200) return null; // none are kept, or not yet
   const series = await answer.json();
   return { ...series, base, cache: new Map(), bytes: 0 };
 }
