@@ -36,6 +36,7 @@ from cds_service.settings import TenantSettings
 from cds_service.shadow.lane import of_shadow
 from cds_service.smart import smart_blueprint
 from cds_service.switches import Disabled
+from cds_service.triggers.notices import of_notice
 from cds_service.triggers.routes import notifications_blueprint
 from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
@@ -136,8 +137,8 @@ def _gauges(dispatcher: Dispatcher) -> Gauges:
 
 
 def _studies(ids: Sequence[str]) -> int:
-    """How many are studies; the rest are shadow runs."""
-    return sum(not of_shadow(each) for each in ids)
+    """How many are studies; the rest are shadow runs and notices."""
+    return sum(not (of_shadow(each) or of_notice(each)) for each in ids)
 
 
 def _scraped(site: Site, ledger: CardLedger, disabled: Disabled) -> list[Collector]:

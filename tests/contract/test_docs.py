@@ -393,7 +393,10 @@ def test_the_addresses_of_services_and_the_prefetch_are_stated() -> None:
 
 ROUTES = sorted(
     route
-    for name in ("hooks/routes.py", "viewer/routes.py", "triggers/routes.py", "health.py", "metrics.py", "web.py")
+    for name in (
+        *("hooks/routes.py", "viewer/routes.py", "triggers/routes.py", "smart/routes.py"),
+        *("health.py", "metrics.py", "web.py"),
+    )
     for route in re.findall(r'"(/[^"\s]*)"', (ROOT / "cds_service" / name).read_text())
 )
 
