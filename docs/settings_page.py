@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from cds_service.settings import (
     ArchiveSettings,
+    AuditSettings,
     HookSettings,
     ModelsSettings,
     MutualTlsSettings,
@@ -42,6 +43,7 @@ GROUPS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Where the web process listens", "[web]", WebSettings),
     ("What pages keep and hold", "[pages]", PagesSettings),
     ("Certificates of EHRs", "[mutual_tls]", MutualTlsSettings),
+    ("The audit trail", "[audit]", AuditSettings),
     ("What starts an analysis before a hook", "[triggers]", TriggerSettings),
     ("Each subscription", "[[triggers.subscriptions]]", SubscriptionSettings),
     ("Each archive", "[[archives]]", ArchiveSettings),

@@ -77,6 +77,10 @@ CREATE = Code(f"{_THO}/v3-DataOperation", "CREATE", "create", _R4)
 NULLIFY = Code(f"{_THO}/v3-DataOperation", "NULLIFY", "nullify", _R4)
 PATIENT_SAFETY = Code(f"{_THO}/v3-ActReason", "PATSFTY", "patient safety", _R4)
 
+SOURCE_ROLE = Code(DCM, "110153", "Source Role ID", _PS3_16)
+DESTINATION_ROLE = Code(DCM, "110152", "Destination Role ID", _PS3_16)
+REST_OPERATION = Code(f"{_THO}/audit-event-type", "rest", "RESTful Operation", _R4)
+
 TABLE: Final[tuple[Code, ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Code)
 )

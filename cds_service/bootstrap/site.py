@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 
 from redis import Redis
 
+from cds_service.audit import FileTrail, ServerTrail, Trail, Watcher
 from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.credentials import FixedHeaders, NoCredential
 from cds_service.clients.dicomweb import Archive
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import Credential, HttpClient, Request
+from cds_service.clients.interactions import Watch, nobody
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.clients.stow import StowService
 from cds_service.errors import UnsafeSettings
@@ -40,7 +43,9 @@ from cds_service.settings import ArchiveSettings, Settings, TenantSettings, on_t
 from cds_service.shadow import ModelName, ShadowLedger
 from cds_service.store import ExplanationStore
 from cds_service.switches import Disabled, ModelSwitches
+from fhir_mapping.audit_event import Audited
 from fhir_mapping.identity import model_device_identity
+from inference.limits import MIB
 from models.registry import Registry, load_registry
 
 log = logging.getLogger(__name__)
@@ -55,6 +60,7 @@ class Site:
 
     settings: Settings
     _credentials: dict[str, BackendServices] = field(default_factory=dict, repr=False)
+    _trails: dict[str, Trail] = field(default_factory=dict, repr=False)
 
     @cached_property
     def registry(self) -> Registry:
@@ -192,7 +198,36 @@ class Site:
         if tenant.backend == "none":
             return None
         fhir = self.fhir_allowance(tenant)
-        return FhirServer(fhir, credential=self._backend_services(tenant) or NoCredential())
+        credential = self._backend_services(tenant) or NoCredential()
+        return FhirServer(fhir, credential=credential, watch=self.watch(tenant))
+
+    def watch(self, tenant: TenantSettings) -> Watch:
+        """What keeps an audit trail of a tenant's FHIR server; it begins to work when used."""
+        if self.settings.audit.to == "none":
+            return nobody
+        who = Audited(
+            program=f"scanhook {version('scanhook')}",
+            organisation=self.settings.organisation,
+            server=f"FHIR server of {tenant.name}",
+            host=self.fhir_allowance(tenant).origin.host,
+        )
+        return Watcher(self._trail(tenant), who)
+
+    def _trail(self, tenant: TenantSettings) -> Trail:
+        """One for each tenant and process: a trail has a thread or a lock of its own."""
+        if tenant.name not in self._trails:
+            audit = self.settings.audit
+            path = audit.file or self.settings.state_dir / "audit.jsonl"
+            trail: Trail = FileTrail(path, audit.file_mib * MIB, audit.files)
+            if audit.to == "fhir" and tenant.backend != "none":
+                trail = ServerTrail(partial(self._unwatched, tenant), trail)
+            self._trails[tenant.name] = trail
+        return self._trails[tenant.name]
+
+    def _unwatched(self, tenant: TenantSettings) -> FhirServer:
+        """For the audit trail alone, of which none is kept."""
+        credential = self._backend_services(tenant) or NoCredential()
+        return FhirServer(self.fhir_allowance(tenant), credential=credential)
 
     def may(self, tenant: TenantSettings, resource_type: str, access: str) -> bool:
         """Whether our token's scopes grant `access` (letters of ``cruds``); asks for a token.

@@ -111,6 +111,7 @@ class _Charts:
     """The tenants' FHIR servers with the rights of one call; connections outlive the call."""
 
     def __init__(self, site: Site) -> None:
+        self._watches = {tenant.name: site.watch(tenant) for tenant in site.settings.tenants}
         self._clients = {
             tenant.name: HttpClient(site.fhir_allowance(tenant), policy=HOOK_POLICY)
             for tenant in site.settings.tenants
@@ -121,7 +122,8 @@ class _Charts:
         client = self._clients[tenant.name]
         origin = client.allowance.origin
         credential = ForwardedToken(token, origin) if token else NoCredential()
-        return FhirServer(client.allowance, client=client.acting_as(credential))
+        watch = self._watches[tenant.name]
+        return FhirServer(client.allowance, client=client.acting_as(credential), watch=watch)
 
 
 def _gauges(dispatcher: Dispatcher) -> Gauges:

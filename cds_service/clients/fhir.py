@@ -17,7 +17,6 @@ from cds_service.clients.errors import BadAnswer, EgressRefused, error_for_statu
 from cds_service.clients.http import Answer, Credential, HttpClient, Request
 from cds_service.clients.interactions import (
     EntryResult,
-    Interaction,
     Resource,
     Watch,
     nobody,
@@ -27,6 +26,7 @@ from cds_service.clients.interactions import (
 from cds_service.clients.outcomes import FHIR_JSON, issue_codes
 from cds_service.clients.policy import MIB, Deadline, HttpPolicy
 from cds_service.security.egress import Allowance
+from fhir_mapping.audit_event import Interaction
 
 PAGE_CAP = 50
 _REFERENCE = re.compile(

@@ -8,24 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cds_service.clients.errors import UpstreamError
+from fhir_mapping.audit_event import Interaction
 
 Resource = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """One interaction (R4 http.html).
-
-    `code` is ``read``, ``search-type``, ``create`` or ``update``; `patient` is the reference of
-    whom it was about, as far as that was seen; `failed` is the kind of an error.
-    """
-
-    code: str
-    resource_type: str
-    references: tuple[str, ...] = ()
-    patient: str = ""
-    query: tuple[tuple[str, str], ...] = ()
-    failed: str = ""
 
 
 Watch = Callable[[Interaction], None]

@@ -5,6 +5,7 @@ with the prefix ``SCANHOOK_`` and ``__`` between levels (``SCANHOOK_WORKER__JOB_
 wins over the same field in the TOML file that ``SCANHOOK_CONFIG`` or ``--config`` names.
 """
 
+from cds_service.settings.audit import AuditSettings
 from cds_service.settings.cards import TenantCards
 from cds_service.settings.environment import (
     SandboxSecrets,
@@ -29,6 +30,7 @@ from cds_service.settings.smart import SmartApp
 
 __all__ = [
     "ArchiveSettings",
+    "AuditSettings",
     "HookSettings",
     "ModelsSettings",
     "MutualTlsSettings",

@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from cds_service.errors import UnsafeSettings
+from cds_service.settings.audit import AuditSettings
 from cds_service.settings.environment import PREFIX, ConfigPath
 from cds_service.settings.pages import PagesSettings
 from cds_service.settings.parts import (
@@ -111,6 +112,9 @@ class Settings(BaseSettings):
 
     mutual_tls: MutualTlsSettings = MutualTlsSettings()
     """How certificates of EHRs are handed on by a proxy."""
+
+    audit: AuditSettings = AuditSettings()
+    """What is kept of each read, search and write on a FHIR server."""
 
     @classmethod
     def settings_customise_sources(

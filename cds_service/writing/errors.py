@@ -17,14 +17,11 @@ from cds_service.clients.outcomes import reasons
 class Contended(Conflict):
     """Others wrote at the same time, again and again."""
 
-    kind = "contended"
     retryable = True
 
 
 class NotTaken(Rejected):
     """The server does not take what must be written; trying again does not help."""
-
-    kind = "not-taken"
 
     @classmethod
     def of(cls, error: UpstreamError, peer: str, kind: str) -> NotTaken:

@@ -269,7 +269,7 @@ class Upstreams:
             422, json.dumps(outcome).encode(), {"Content-Type": "application/fhir+json"}
         )
         refused = self.story.patient("unwritable").encode()
-        if seen.method == "POST" and refused in seen.body:
+        if seen.method in ("POST", "PUT") and refused in seen.body:
             return quoted
         unreadable = self.story.patient("unreadable")
         return quoted if seen.method == "GET" and unreadable in seen.target else None
