@@ -45,8 +45,6 @@ def test_its_login_and_token_addresses_are_found(sekmet: Sekmet) -> None:
 
 def test_the_doctor_says_whether_an_ehr_can_launch(sekmet: Sekmet) -> None:
     for base, well in ((sekmet.base_url, True), (f"{sekmet.base_url}/nowhere", False)):
-        (finding,) = (
-            examine(trial) for trial in trials(site_of(base)) if trial.kind == "launch"
-        )
+        (finding,) = (examine(trial) for trial in trials(site_of(base)) if trial.kind == "launch")
         assert finding.well is well
         assert ("smart_app" in finding.advice) is not well
