@@ -68,7 +68,7 @@ def notice_of(order: Mapping[str, Any]) -> Notice:
     """
     try:
         said = {str(name): str(value) for name, value in order[NOTICE].items()}
-        return Notice(**{**said, "asks": Asks(said["asks"])})
+        return Notice(Asks(said.pop("asks")), **said)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UnreadableNotice("The notice lacks what we put into it.") from None
 
