@@ -111,7 +111,7 @@ class WarmStudyTask:
         _ = self._task
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
-        """Run one attempt, and once an hour remove what has been kept long enough."""
+        """Run one attempt, and once an hour remove what is old and renew what ends."""
         if self._models.follow():
             self._task = replace(self._task, analyser=self._models.analyser)
         if is_shadow(order):
@@ -123,6 +123,7 @@ class WarmStudyTask:
         if time.monotonic() - self._expired_s > EXPIRE_EVERY_S:
             self._expired_s = time.monotonic()
             expire_explanations(self._site, time.time())
+            ask_to_subscribe(self._site, self._site.dispatcher(patient=True))
 
 
 def expire_explanations(site: Site, now_s: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,7 +50,7 @@ def study(own_id: str = "s1", uid: str = UID, whose: str = "p1", **members: Any)
 class Job:
     """What is read of a job."""
 
-    record: StudyRecord = StudyRecord("notice-1")
+    record: StudyRecord = field(default_factory=lambda: StudyRecord("notice-1"))
     last_attempt: bool = False
 
 
