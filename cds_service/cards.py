@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from cds_service.claims import EXTENSION, Card, claim_of, claims_of, images_of
 from cds_service.paragraphs import provenance, results_of, size_of, why
 from cds_service.queue.state import State, StudyRecord
 from cds_service.recalls import Concerned, nothing_recalled
@@ -38,12 +39,7 @@ from fhir_mapping.study import StudyRef
 from fhir_mapping.wording import in_sentence, listed, probability_band
 from inference.analysis import Outcome
 
-Card = dict[str, Any]
-
 _log = logging.getLogger(__name__)
-
-EXTENSION = "org.scanhook.result"
-"""Key of the machine-readable state in ``card.extension``; reverse DNS as CDS Hooks asks."""
 
 TOPIC = {
     "system": "https://scanhook.org/fhir/CodeSystem/card-topic",
@@ -59,8 +55,6 @@ OVERRIDE_REASONS: Mapping[str, str] = {
     "not-my-patient": "Not my patient",
     "not-relevant-now": "Not relevant now",
 }
-
-_DIGITS = 16  # of a digest, enough to tell the images of one study apart
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://scanhook.org/cards")
 
@@ -138,7 +132,7 @@ class KnownStudy:
 
     def claim(self, result: ResultSummary) -> str:
         """What a model says of exactly these images: a new version or image makes another claim."""
-        return _claim(result.model_id, result.model_version, _images(self.record))
+        return claim_of(result.model_id, result.model_version, self.record.instance_digest)
 
 
 def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False) -> Card | None:
@@ -175,32 +169,6 @@ def _recalled(study: KnownStudy, site: CardSite) -> Card:
 
 
 _RECALLED = "The version of the model that made it was found not to be reliable."
-
-
-def claims_of(card: Card) -> dict[str, tuple[str, str]]:
-    """What a card says, claim by claim, each with the model and version that it is from.
-
-    One claim for each model that states a finding on these images, or, where none does, for each
-    that answered. A card without any answer claims only itself.
-    """
-    said = card["extension"][EXTENSION]
-    models = [(each["model"], each["version"]) for each in said.get("models", ())]
-    claims = {_claim(*model, said.get("images", "")): model for model in models}
-    return claims or {card["uuid"]: ("none", "none")}
-
-
-def claim_on_images(model_id: str, version: str, instance_digest: str) -> str:
-    """The claim of a model about exactly these images, by the digest of what was read."""
-    return _claim(model_id, version, instance_digest[:_DIGITS])
-
-
-def _claim(model_id: str, version: str, images: str) -> str:
-    return json.dumps([model_id, version, images])
-
-
-def _images(record: StudyRecord) -> str:
-    """Names the images that were read, to tell them from those of a study that has grown."""
-    return record.instance_digest[:_DIGITS]
 
 
 def unavailable_card(site: CardSite) -> Card:
@@ -340,7 +308,7 @@ def _result_card(
         "model": result.model_id if result else None,
         "version": result.model_version if result else None,
         "models": [{"model": model_id, "version": version} for model_id, version in models],
-        "images": _images(record),
+        "images": images_of(record.instance_digest),
         "label": label.key if label else None,
         "probability": label.probability if label else None,
         "measurements": [_measurement(r, m) for r in found.results for m in r.measurements],

@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cds_service.cards import EXTENSION, Card, claims_of
+from cds_service.claims import EXTENSION, Card, claims_of
 from cds_service.feedback.values import Feedback, Tally
 from cds_service.queue.errors import redis_reached
 

@@ -13,9 +13,6 @@ OUTCOMES = (ACCEPTED, OVERRIDDEN)
 REASONS = (*OVERRIDE_REASONS, "other", "none")
 """Our five, a code of somebody else's, and none given."""
 
-NO_MODEL = "none"
-"""Stands for the model of a card that states no result."""
-
 
 @dataclass(frozen=True)
 class Feedback:

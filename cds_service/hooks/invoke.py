@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cds_service import orders
-from cds_service.cards import Card, CardSite, KnownStudy, study_card, unavailable_card
+from cds_service.cards import CardSite, KnownStudy, study_card, unavailable_card
+from cds_service.claims import Card
 from cds_service.feedback import OVERRIDDEN
 from cds_service.hooks.discovery import CdsService, Shows
 from cds_service.hooks.imaging import Chart, FoundStudy, check_server

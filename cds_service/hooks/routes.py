@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from cds_service.cards import EXTENSION, Card
+from cds_service.claims import EXTENSION, Card
 from cds_service.feedback import CardLedger
 from cds_service.hooks.discovery import SERVICES, CdsService, discovery
 from cds_service.hooks.errors import InvalidCall, NotJson, Unavailable, UnknownService

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cds_service.cards import EXTENSION
+from cds_service.claims import EXTENSION
 from cds_service.clients.errors import TimedOut
 from cds_service.conformance.catalogue import CHECKS, of_requirements
 from cds_service.conformance.findings import Verdict, examine

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from cds_service.cards import EXTENSION, CardSite, KnownStudy, study_card
+from cds_service.cards import CardSite, KnownStudy, study_card
+from cds_service.claims import EXTENSION
 from cds_service.recalls import Recalled, Recalls
 from cds_service.security.links import Links
 from cds_service.settings import HookSettings

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from cds_service.cards import EXTENSION, Card, claims_of
+from cds_service.claims import EXTENSION, Card, claims_of
 from cds_service.feedback import CardLedger, Feedback, Tally
 from cds_service.feedback.ledger import ANSWERS, ANSWERS_KEPT_S, CARD, CARD_KEPT_S
 from cds_service.queue import QueueUnavailable, web_connection

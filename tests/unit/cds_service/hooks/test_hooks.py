@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.cards import EXTENSION
+from cds_service.claims import EXTENSION
 from cds_service.feedback import Feedback
 from cds_service.hooks.discovery import SERVICES, discovery
 from cds_service.hooks.errors import InvalidCall

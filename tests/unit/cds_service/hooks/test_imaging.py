@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.cards import EXTENSION
+from cds_service.claims import EXTENSION
 from cds_service.clients.policy import HttpPolicy
 from cds_service.hooks.invoke import content_of
 from cds_service.queue.errors import QueueUnavailable

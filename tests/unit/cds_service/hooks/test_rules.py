@@ -16,7 +16,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from cds_service.cards import EXTENSION, OVERRIDE_REASONS, override_reasons
+from cds_service.cards import OVERRIDE_REASONS, override_reasons
+from cds_service.claims import EXTENSION
 from cds_service.clients.errors import TimedOut
 from cds_service.hooks.authorization import parse_scopes
 from cds_service.queue.errors import QueueFull, QueueUnavailable
