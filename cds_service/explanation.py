@@ -7,13 +7,13 @@ numbers. No name, identifier, UID or date of the patient's has a field to stand 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fhir_mapping import wording
+from fhir_mapping.codes import MODALITY
 from inference.analysis import (
     Analysis,
     Explanation,
@@ -25,12 +25,6 @@ from inference.analysis import (
     Reason,
 )
 from models.manifest import Manifest
-
-_MODALITY = re.compile(
-    r"[A-Z][A-Z0-9]{1,2}|ASMT|BDUS|IVOCT|IVUS|OPTBSV|OPTENF|PLAN|RESP|STAIN|TEXTUREMAP"
-    r"|(?:CT|XA)PROTOCOL|RT(?:DOSE|IMAGE|INTENT|PLAN|RAD|RECORD|SEGANN|STRUCT)"
-)
-"""Defined terms of Modality (PS3.3 C.7.3.1.1.1); the short ones are too short to name anybody."""
 
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -337,7 +331,7 @@ def _measurement(measured: Measurement) -> PageMeasurement:
 
 def modality_of(stated: str | None) -> str | None:
     """The code, if it is one of DICOM's: what else stands there may be anybody's name."""
-    return stated if stated and _MODALITY.fullmatch(stated) else None
+    return stated if stated and MODALITY.fullmatch(stated) else None
 
 
 def _label(label: LabelProbability) -> PageLabel:

@@ -6,8 +6,15 @@ browser is asked at run time. Codes of findings are not here: they come with the
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
+
+MODALITY: Final = re.compile(
+    r"[A-Z][A-Z0-9]{1,2}|ASMT|BDUS|IVOCT|IVUS|OPTBSV|OPTENF|PLAN|RESP|STAIN|TEXTUREMAP"
+    r"|(?:CT|XA)PROTOCOL|RT(?:DOSE|IMAGE|INTENT|PLAN|RAD|RECORD|SEGANN|STRUCT)"
+)
+"""Defined terms of Modality (PS3.3 C.7.3.1.1.1); the short ones are too short to name anybody."""
 
 LOINC: Final = "http://loinc.org"
 SCT: Final = "http://snomed.info/sct"

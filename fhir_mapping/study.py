@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fhir_mapping.addresses import ArchiveAddresses, relative_reference
+from fhir_mapping.codes import MODALITY
 from fhir_mapping.endpoints import EndpointChoice, endpoint_references
 from fhir_mapping.errors import (
     Contradiction,
@@ -286,7 +287,7 @@ def _based_on(study: Json, fhir_base: str) -> tuple[str, ...]:
 
 def _modality_codes(owner: Json) -> Iterator[str]:
     for _, code in codings(owner, "modality"):
-        if len(code) <= 16 and code.isascii():  # DICOM value representation CS
+        if MODALITY.fullmatch(code):  # what else stands there may be markup, or somebody's name
             yield code
 
 
