@@ -1,7 +1,7 @@
 """Text that would run, link, break a line or turn round wherever it is shown: the whole way.
 
-It stands in every text of the chart, of the archive's lists and of the images; nothing that is
-shown, written, logged or kept has it, not even escaped.
+The corpus of `tests.reference.hostile_text` stands in every text of the chart, of the archive's
+lists and of the images; nothing that is shown, written, logged or kept has it, not even escaped.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 from xml.etree import ElementTree
 
@@ -26,24 +27,22 @@ from tests.peers.sekmet import Sekmet
 from tests.peers.site import said
 from tests.peers.valkey import Valkey
 from tests.reference.dicom_factory import encoded, uid
+from tests.reference.hostile_text import MARK, PAYLOADS
 
 pytestmark = pytest.mark.peer
 
-MARK = "QXZJVKHOSTILE"
+REFUSED = "half a character"
+"""JSON with it is refused as a whole, before anything is read (`strict_json`)."""
+
+GROUPS = 12
 HOSTILE = {
-    "script": f"<script>{MARK}</script>",
-    "attribute": f'"><img src=x onerror={MARK}>',
-    "link": f"[{MARK}](javascript:alert)",
-    "picture": f"![{MARK}](http://evil.test/a)",
-    "bare link": f"http://{MARK}.evil.test",
-    "lines": f"{MARK}\r\nSet-Cookie: a=b\r\n\r\n# {MARK}",
-    "terminal": f"\x1b[31m{MARK}\x1b]0;a\x07",
-    "turned round": f"\u202e{MARK}\u2066",
-    "null": f"a\0{MARK}\0",
-    "template": f"{{{{7*7}}}}${{{MARK}}}%({MARK})s",
-    "json": f'","{MARK}":{{"a":"',
-    "table": f"|{MARK}|\n|-|-|\n~~~",
+    f"group {number}": tuple(text for name, text in PAYLOADS.items() if name != REFUSED)[
+        number::GROUPS
+    ]
+    for number in range(GROUPS)
 }
+"""The whole corpus over a few studies: each takes its texts in turn, place by place."""
+
 DICOM_TEXTS = (
     "PatientName",
     "PatientAddress",
@@ -80,51 +79,64 @@ class Everything:
     files: Mapping[str, bytes]
 
 
-def hostile_file(made: Dataset, text: str) -> bytes:
-    """The instance with `text` in its texts, written as no DICOM writer would."""
+def hostile_file(made: Dataset, texts: Iterator[str]) -> bytes:
+    """The instance with one of `texts` in each of its texts, written as no DICOM writer would."""
     made.SpecificCharacterSet = "ISO_IR 192"
-    replaced = text.encode()
-    place = PLACE.ljust(len(replaced), "X")
-    for keyword in DICOM_TEXTS:
-        setattr(made, keyword, place[:60])
-    return encoded(made).replace(place[:60].encode(), replaced[:60])
+    planted = {}
+    for number, keyword in enumerate(DICOM_TEXTS):
+        written = next(texts).encode()[:60]
+        place = f"{PLACE}{number}".ljust(len(written), "X")
+        setattr(made, keyword, place)
+        planted[place.encode()] = written.ljust(len(place), b" ")
+    file = encoded(made)
+    for place_bytes, written in planted.items():
+        file = file.replace(place_bytes, written)
+    return file
 
 
-def held(study: str, text: str) -> list[Held]:
-    """A series for the model and one for nobody, both described by `text` in lists and files."""
+def held(study: str, texts: Iterator[str]) -> list[Held]:
+    """A series for the model and one for nobody, described by `texts` in lists and files."""
     made = drawn_series(study)
-    files = {str(each.SOPInstanceUID): hostile_file(each, text) for each in made}
-    said_too = {
-        "0008103E": {"vr": "LO", "Value": [text]},
-        "00181030": {"vr": "LO", "Value": [text]},
-        "00200011": {"vr": "IS", "Value": [text]},
-    }
-    other = {**said_too, "00180015": {"vr": "CS", "Value": [text]}}
+    files = {str(each.SOPInstanceUID): hostile_file(each, texts) for each in made}
+
+    def said_too() -> dict[str, Any]:
+        return {
+            "0008103E": {"vr": "LO", "Value": [next(texts)]},
+            "00181030": {"vr": "LO", "Value": [next(texts)]},
+            "00200011": {"vr": "IS", "Value": [next(texts)]},
+        }
+
+    other = {**said_too(), "00180015": {"vr": "CS", "Value": [next(texts)]}}
     return [
-        Held(f"{study}.1", files, says=said_too),
-        Held.raw(f"{study}.2", b"", modality=text, says=other),
+        Held(f"{study}.1", files, says=said_too()),
+        Held.raw(f"{study}.2", b"", modality=next(texts), says=other),
     ]
 
 
-def hostile_chart(patient: str, study: str, text: str) -> dict[str, Any]:
-    """A chart that has `text` wherever a string may stand."""
+def hostile_chart(patient: str, study: str, texts: Iterator[str]) -> dict[str, Any]:
+    """A chart that has one of `texts` wherever a string may stand."""
     return chart(
         patient,
         study,
         study={
-            "description": text,
-            "modality": [{"code": "MR", "display": text}, {"code": text, "display": text}],
-            "note": [{"text": text}],
-            "procedureCode": [{"text": text}],
-            "numberOfSeries": text,
-            "encounter": {"reference": text, "display": text},
-            "basedOn": [{"reference": f"ServiceRequest/{text}", "display": text}],
-            "series": [{"uid": f"{study}.1", "description": text, "modality": {"code": text}}],
-            "text": {"status": "generated", "div": text},
+            "description": next(texts),
+            "modality": [
+                {"code": "MR", "display": next(texts)},
+                {"code": next(texts), "display": next(texts)},
+            ],
+            "note": [{"text": next(texts)}],
+            "procedureCode": [{"text": next(texts)}],
+            "numberOfSeries": next(texts),
+            "encounter": {"reference": next(texts), "display": next(texts)},
+            "basedOn": [{"reference": f"ServiceRequest/{next(texts)}", "display": next(texts)}],
+            "series": [
+                {"uid": f"{study}.1", "description": next(texts), "modality": {"code": next(texts)}}
+            ],
+            "text": {"status": "generated", "div": next(texts)},
         },
         patient={
-            "name": [{"family": text, "given": [text], "text": text}],
-            "address": [{"line": [text]}],
+            "name": [{"family": next(texts), "given": [next(texts)], "text": next(texts)}],
+            "address": [{"line": [next(texts)]}],
         },
     )
 
@@ -145,11 +157,11 @@ def everything(
         shown = {}
         try:
             site.start()
-            for number, (name, text) in enumerate(HOSTILE.items()):
+            for number, (name, texts) in enumerate(HOSTILE.items()):
                 study, patient = uid("hostile", name), f"hostile-{number}"
-                archive.studies[study] = held(study, text)
+                archive.studies[study] = held(study, cycle(texts))
                 before = len(fhir.seen)
-                (card,) = site.ended(patient, hostile_chart(patient, study, text))
+                (card,) = site.ended(patient, hostile_chart(patient, study, cycle(texts)))
                 link = next(link["url"] for link in card["links"] if "/e/" in link["url"])
                 bodies = [seen.body for seen in fhir.seen[before:] if seen.method == "POST"]
                 shown[name] = Shown(
