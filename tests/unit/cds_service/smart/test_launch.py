@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cds_service.security.egress import Allowance
 from cds_service.security.keys import SigningKey
+from cds_service.smart.errors import ForeignState
+from cds_service.smart.state import States
 from tests.doubles import ehr
 from tests.doubles.faulty_http import answer, hang_up, json_answer, redirect
 from tests.doubles.launch_server import Launching, LaunchServer
-from tests.doubles.launch_window import CALLBACK, LAUNCH, LaunchSite, Window
+from tests.doubles.launch_window import CALLBACK, LAUNCH, SECRET, LaunchSite, Window
 
 
 @pytest.fixture
@@ -415,3 +417,12 @@ def test_no_log_holds_what_was_granted(
     for secret in (server.access_token, code, "Patient/p1"):
         assert secret not in said
         assert secret not in str(site.hooks.redis.values)
+
+
+def test_a_state_outlives_the_rotation_of_the_secret(site: LaunchSite) -> None:
+    new, redis = "another-site-secret-of-the-tests-long-enough", site.hooks.redis
+    departure = site.states.depart("ehr")
+    rotated = States([new, SECRET], redis, site.clock)
+    assert rotated.arrive(departure.state, departure.verifier) == "ehr"
+    with pytest.raises(ForeignState):
+        States([new], redis, site.clock).tenant_of(departure.state)
