@@ -837,7 +837,7 @@ def test_a_chart_that_names_another_patients_study_does_not_get_its_finding() ->
     said = card["extension"][EXTENSION]
     assert said["state"] == "received"
     assert "label" not in said
-    assert "links" not in card
+    assert ["/e/" in link["url"] for link in card["links"]] == [False]
     assert [order["patient_reference"] for order in at.queue.orders] == ["Patient/p2"]
     assert len(at.queue.records) == 2
 
