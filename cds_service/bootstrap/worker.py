@@ -24,9 +24,9 @@ from cds_service.settings import TenantSettings
 from cds_service.shadow import ShadowLane, is_shadow
 from cds_service.shadow.run import ShadowRun
 from cds_service.tasks import ReportWriter, StudyTask
-from cds_service.writing.writer import FhirWriter
 from cds_service.triggers.followup import FollowUp
 from cds_service.triggers.notices import is_notice
+from cds_service.writing.writer import FhirWriter
 from fhir_mapping import ModelFacts, WriteForm, model_facts, warm_up
 from inference.analysis import SeriesUse
 from inference.limits import MIB
