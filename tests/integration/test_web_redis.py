@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cds_service.hooks.feedback import CARD, CardLedger, Feedback
 from cds_service.queue.connection import web_connection
 from cds_service.security.errors import InvalidToken
 from cds_service.security.jwt import Caller
@@ -38,21 +36,6 @@ def test_of_a_thousand_copies_of_a_token_exactly_one_passes(redis_server: Redis)
         assert sum(threads.map(passes, range(1000))) == 1
     (name,) = redis.scan_iter(f"{PREFIX}*")
     assert 330 <= redis.ttl(name) <= 335
-
-
-def test_feedback_finds_its_card_and_counts_once(redis_server: Redis) -> None:
-    redis = web_connection(redis_server.url)
-    ledger, name = CardLedger(redis), str(uuid.uuid4())
-    said = {"org.scanhook.result": {"study": "5d5d", "state": "final", "model": "m"}}
-    ledger.issued("service", [{"uuid": name, "extension": said}])
-    given = Feedback(name, "overridden", "disagree", "2026-03-03T10:00:00+00:00")
-    assert ledger.note([given, given]) == [given]
-    assert ledger.note([given]) == []
-    assert ledger.note([Feedback(str(uuid.uuid4()), "overridden", "none", "t")]) == []
-    kept = {k.decode(): v.decode() for k, v in redis.hgetall(CARD.format(name)).items()}
-    assert kept["study"] == "5d5d"
-    assert (kept["feedback"], kept["reason"]) == ("overridden", "disagree")
-    assert redis.ttl(CARD.format(name)) > 86_400
 
 
 def test_a_frozen_redis_is_answered_in_less_than_half_a_second(redis_server: Redis) -> None:
