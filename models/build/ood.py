@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.build.recipe import CalibrateRecipe
 
@@ -43,25 +42,28 @@ class Mahalanobis(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 class NearestNeighbours(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """One minus the mean cosine to the k nearest training images (Sun et al., arXiv:2204.06507)."""
+    """One minus the mean cosine to the k nearest training images (Sun et al., arXiv:2204.06507).
+
+    Only the leading directions are compared, but lengths are of the whole features: what an image
+    has in other directions makes it less like any of them.
+    """
 
     method = "nearest"
 
     def __init__(self, pooled: Tensor, size: int, neighbours: int) -> None:
         super().__init__()
         self.neighbours = neighbours
-        centre = pooled.mean(0)
-        _, _, axes = torch.linalg.svd(pooled - centre, full_matrices=False)
+        _, _, axes = torch.linalg.svd(pooled, full_matrices=False)
         self.register_buffer("axes", axes[:size].T.contiguous())
-        self.register_buffer("offset", centre @ self.axes)
-        bank = functional.normalize(pooled @ self.axes - self.offset, dim=1)
-        self.register_buffer("bank", bank.T.contiguous())
+        self.register_buffer("bank", self._place(pooled).T.contiguous())
 
     def forward(self, logits: Tensor, pooled: Tensor) -> Tensor:
         """(N, L) and (N, C) to (N,)."""
-        place = functional.normalize(pooled @ self.axes - self.offset, dim=1)
-        nearest, _ = torch.topk(place @ self.bank, self.neighbours, dim=1)
+        nearest, _ = torch.topk(self._place(pooled) @ self.bank, self.neighbours, dim=1)
         return 1 - nearest.mean(dim=1)
+
+    def _place(self, pooled: Tensor) -> Tensor:
+        return pooled @ self.axes / pooled.norm(dim=1, keepdim=True).clamp(min=1e-6)
 
 
 def candidates(pooled: Tensor, labels: Tensor, recipe: CalibrateRecipe) -> tuple[nn.Module, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -130,7 +131,9 @@ def mask_targets(mask_logits: Tensor, batch: Targets, recipe: Recipe) -> Tensor:
 def outline_loss(mask_logits: Tensor, target: Tensor, masked: Tensor) -> Tensor:
     """Cross-entropy of the pixels and soft Dice, over the images whose outline is known.
 
-    Images known to be empty count in the cross-entropy alone: there is no overlap to measure.
+    Where an image is known to be empty there is no overlap to measure: it counts by how much is
+    outlined, in a logarithm, so that a small false outline weighs about as much as a large one.
+    Left to the cross-entropy alone, nearly every empty image kept a small one.
     """
     entropy = functional.binary_cross_entropy_with_logits(mask_logits, target, reduction="none")
     each = entropy.mean((2, 3)).sum(1)
@@ -138,5 +141,8 @@ def outline_loss(mask_logits: Tensor, target: Tensor, masked: Tensor) -> Tensor:
     guess = mask_logits.sigmoid()
     inside, both = target.sum((2, 3)), (guess * target).sum((2, 3))
     dice = 1 - (2 * both + 1) / (guess.sum((2, 3)) + inside + 1)
+    false = torch.log1p(guess.sum((2, 3))) / math.log1p(guess[0, 0].numel())
     present = (inside > _SMALLEST) & masked[:, None]
-    return _PIXEL_WEIGHT * pixels + (dice * present).sum() / present.sum().clamp(min=1)
+    empty = (inside == 0).all(1, keepdim=True) & masked[:, None]
+    counted = (dice * present + false * empty).sum() / (present | empty).sum().clamp(min=1)
+    return _PIXEL_WEIGHT * pixels + counted
