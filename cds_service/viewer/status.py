@@ -23,7 +23,7 @@ from cds_service.viewer.render import Pages
 
 _EVERY_S = 0.5
 _BEAT_S = 5.0
-_LONGEST_S = 55.0
+_LONGEST_S = 25.0
 
 Sleep = Callable[[float], None]
 

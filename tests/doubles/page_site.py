@@ -135,6 +135,7 @@ def page_site(folder: Path, card: str, bounds: PagesSettings | None = None) -> I
     try:
         yield PageSite(base, store, links, study, answers)
     finally:
+        study.down = True  # ends the streams that are open
+        server.task_dispatcher.shutdown(timeout=3)
         server.close()
-        server.task_dispatcher.shutdown(timeout=1)
         thread.join(5)

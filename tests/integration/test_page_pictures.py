@@ -1,0 +1,71 @@
+"""Each page at three widths, light and dark: as it was kept, and without a fault that axe finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.doubles.page_site import PageSite, page_site
+from tests.peers import chromium, screens
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
+]
+AXE = Path(__file__).parents[2] / ".venv-peers" / "node_modules" / "axe-core" / "axe.min.js"
+RUN_AXE = """async () => (await axe.run()).violations.flatMap(
+  (v) => v.nodes.map((n) => `${v.id}: ${n.target} ${n.failureSummary}`))"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
+    with page_site(tmp_path_factory.mktemp("store") / "explanations", screens.CARD) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def tabs(browser: Any) -> Iterator[Any]:
+    with chromium.tabs_of(browser) as new:
+        yield new
+
+
+@pytest.mark.parametrize("scheme", screens.SCHEMES)
+@pytest.mark.parametrize("width", screens.WIDTHS)
+@pytest.mark.parametrize("name", screens.PAGES)
+def test_a_page_looks_as_it_was_kept(
+    site: PageSite, tabs: Any, name: str, width: int, scheme: str
+) -> None:
+    picture = screens.taken(tabs, screens.PAGES[name](site), width, scheme)
+    with Image.open(screens.kept(name, width, scheme)) as before:
+        assert screens.difference(picture, before.convert("RGB")) == ""
+
+
+def test_another_page_is_seen_to_be_another() -> None:
+    one, other = (Image.open(screens.kept(name, 768, "light")) for name in ("card", "status"))
+    assert screens.difference(one.convert("RGB"), other.convert("RGB"))
+    dark = Image.open(screens.kept("card", 768, "dark")).convert("RGB")
+    assert "different" in screens.difference(one.convert("RGB"), dark)
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make .venv-peers/ready")
+@pytest.mark.parametrize("scheme", screens.SCHEMES)
+@pytest.mark.parametrize("name", screens.PAGES)
+def test_axe_finds_nothing(site: PageSite, tabs: Any, name: str, scheme: str) -> None:
+    # what a test injects is no part of the page, so its policy is set aside here alone
+    tab = tabs(color_scheme=scheme, bypass_csp=True, viewport={"width": 1280, "height": 900})
+    page = tab.open(screens.PAGES[name](site))
+    if page.locator(".viewer").count():
+        page.wait_for_selector(".viewer.live")
+    page.add_script_tag(path=str(AXE))
+    assert page.evaluate(RUN_AXE) == []

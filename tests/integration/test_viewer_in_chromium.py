@@ -1,0 +1,243 @@
+"""The viewer in a real browser: what hands do to it, and where things are drawn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference.analysis import Analysis, SeriesImages
+from inference.explain.held import held_images
+from models.contract import ImageSlice
+from tests.doubles import explained, pages
+from tests.doubles.page_site import PageSite, page_site
+from tests.peers import chromium
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
+]
+
+PIXELS = """([left, top, width, height]) => {
+  const canvas = document.querySelector(".stage canvas");
+  const { data } = canvas.getContext("2d").getImageData(left, top, width, height);
+  return [...data];
+}"""
+SIZE = "() => { const c = document.querySelector('.stage canvas'); return [c.width, c.height]; }"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
+    with page_site(tmp_path_factory.mktemp("store") / "explanations", "# Card") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def tabs(browser: Any) -> Iterator[Any]:
+    with chromium.tabs_of(browser) as new:
+        yield new
+
+
+def canvas(page: Any) -> np.ndarray:
+    """The canvas as uint8 (rows, columns, RGBA)."""
+    width, height = page.evaluate(SIZE)
+    return np.array(page.evaluate(PIXELS, [0, 0, width, height]), np.uint8).reshape(
+        height, width, 4
+    )
+
+
+def shows(page: Any, number: int) -> None:
+    """What a screen reader is told of the canvas."""
+    label = re.compile(f"^Slice {number} of")
+    playwright.expect(page.locator(".stage canvas")).to_have_attribute("aria-label", label)
+
+
+def test_link_page_scroll_overlay_feedback(site: PageSite, tabs: Any) -> None:
+    """The whole walk, as a reader takes it."""
+    tab = tabs(viewport={"width": 1280, "height": 900})
+    page = tab.live(site.url(pages.finding()))
+    shows(page, pages.deciding())
+    page.locator(".stage").focus()
+    page.keyboard.press("ArrowDown")
+    shows(page, pages.deciding() + 1)
+    assert page.get_by_text("The colours were drawn for slice").is_visible()
+    page.keyboard.press("End")
+    shows(page, 24)
+    page.get_by_label("Slice", exact=True).fill(str(pages.deciding() - 1))
+    shows(page, pages.deciding())
+    page.get_by_label("Overlay strength").fill("40")
+    page.get_by_label("Disagree").check()
+    page.get_by_label("If you disagree, why").select_option("image-quality")
+    page.get_by_label("Comment").fill("Bewegung; الصورة غير واضحة")
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**#answers")
+    assert page.get_by_text("Disagrees: The image quality does not allow it").is_visible()
+    assert page.get_by_text("الصورة غير واضحة").is_visible()
+    study, claims, outcome, reason = site.answers.noted[-1]
+    assert (study, outcome, reason) == (explained.STUDY_KEY, "overridden", "image-quality")
+    assert list(claims.values()) == [("brain-mri-tumour", "1.0.0")]
+    assert tab.complaints == []
+    assert [url for url in tab.asked if not url.startswith(site.base)] == []
+
+
+def test_wheel_strip_and_keys_scroll(site: PageSite, tabs: Any) -> None:
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
+    page.locator(".stage").hover()
+    page.mouse.wheel(0, 100)
+    shows(page, pages.deciding() + 1)
+    page.mouse.wheel(0, -100)
+    shows(page, pages.deciding())
+    strip = page.locator(".strip svg")
+    box = strip.bounding_box()
+    assert box is not None
+    strip.click(position={"x": box["width"] * 2.5 / 24, "y": box["height"] / 2})
+    shows(page, 3)
+    page.locator(".stage").focus()
+    for key, number in (("PageDown", 13), ("Home", 1), ("ArrowUp", 1), ("End", 24)):
+        page.keyboard.press(key)
+        shows(page, number)
+
+
+def test_windowing_is_by_drag_keys_and_preset(site: PageSite, tabs: Any) -> None:
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
+    page.get_by_label("Off").check(force=True)
+    before = canvas(page).mean()
+    options = page.locator(".presets option").all_inner_texts()
+    assert options == ["As stored", "Automatic", "Full range"]
+    page.locator(".presets").select_option("Full range")
+    wide = canvas(page).mean()
+    assert wide != before
+    box = page.locator(".stage").bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 120)  # a lower centre is brighter
+    page.mouse.up()
+    dragged = canvas(page).mean()
+    assert dragged > wide
+    page.locator(".stage").focus()
+    page.keyboard.press("Shift+ArrowDown")
+    assert canvas(page).mean() < dragged
+    page.keyboard.press("0")
+    assert canvas(page).mean() == pytest.approx(before, abs=0.5)
+
+
+def test_zoom_and_pan_move_the_image_and_reset_brings_it_back(site: PageSite, tabs: Any) -> None:
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.measured()))
+    first = outline_of(canvas(page))
+    page.get_by_role("button", name="Zoom in").click()
+    zoomed = outline_of(canvas(page))
+    assert width_of(zoomed) == pytest.approx(1.25 * width_of(first), rel=0.05)
+    page.locator(".stage").focus()
+    page.keyboard.press("Alt+ArrowRight")
+    assert outline_of(canvas(page))[1].mean() == pytest.approx(zoomed[1].mean() - 40, abs=2)
+    page.get_by_role("button", name="Reset").click()
+    assert outline_of(canvas(page))[1].mean() == pytest.approx(first[1].mean(), abs=1)
+
+
+def outline_of(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, columns) of the pixels of the line."""
+    red, green, blue = (shown[..., i].astype(int) for i in range(3))
+    rows, columns = np.nonzero((red < 60) & (green > 180) & (blue > 200))
+    return rows, columns
+
+
+def width_of(line: tuple[np.ndarray, np.ndarray]) -> float:
+    return float(line[1].max() - line[1].min())
+
+
+@pytest.mark.parametrize("zoom", [0, 2])
+def test_the_outline_lies_where_the_lesion_is(site: PageSite, tabs: Any, zoom: int) -> None:
+    """Within one pixel of the image, at any zoom, on every slice that has one."""
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.measured()))
+    for _ in range(zoom):
+        page.get_by_role("button", name="Zoom in").click()
+    page.locator(".stage").focus()
+    page.keyboard.press("ArrowDown")
+    shows(page, pages.deciding() + 1)
+    width, height = page.evaluate(SIZE)
+    size = min(width, height) * 1.25**zoom
+    rows, columns = np.nonzero(pages.masks()[pages.deciding()])
+    for line, edges, extent in (
+        (outline_of(canvas(page))[0], (rows.min(), rows.max() + 1), height),
+        (outline_of(canvas(page))[1], (columns.min(), columns.max() + 1), width),
+    ):
+        start = (extent - size) / 2
+        expected = [start + edge / pages.PROTOCOL.size * size for edge in edges]
+        pixel = size / pages.PROTOCOL.size
+        assert [line.min(), line.max()] == pytest.approx(expected, abs=pixel + 2)
+
+
+def test_colours_lie_over_the_lesion_alone(site: PageSite, tabs: Any) -> None:
+    """The pointing game: the hottest colours are within what was drawn as a lesion."""
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
+    over = canvas(page).astype(int)
+    page.get_by_label("Off").check(force=True)
+    changed = np.abs(over - canvas(page).astype(int)).sum(axis=2)
+    row, column = np.unravel_index(changed.argmax(), changed.shape)
+    height, width = changed.shape
+    size = min(height, width)
+    place = [
+        int((at - (extent - size) / 2) * pages.PROTOCOL.size / size)
+        for at, extent in ((row, height), (column, width))
+    ]
+    assert pages.masks()[pages.deciding() - 1][place[0], place[1]]
+
+
+def with_images(*slices: ImageSlice) -> Analysis:
+    count = len(slices)
+    result = replace(
+        pages.finding().results[0],
+        slices=explained.slices(count, 1)[:count],
+        slices_used=(1,),
+        deciding_slice=1,
+        explanation=None,
+    )
+    images: SeriesImages = held_images("1.2.3", slices, [result])
+    return replace(pages.finding(), results=(result,), images=(images,))
+
+
+def test_without_geometry_there_is_no_scale_and_no_side(site: PageSite, tabs: Any) -> None:
+    grey = np.tile(np.arange(128, dtype=np.int16), (64, 1))
+    plain = ImageSlice(grey, "1.2.3.1", spacing_mm=(0.5, 0.5))
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(with_images(plain)))
+    index = page.evaluate(
+        "fetch(document.querySelector('.viewer').dataset.base + '/slices.json').then(r => r.json())"
+    )
+    assert index["slices"][0]["marks"] is None
+    assert index["slices"][0]["width_mm"] is None
+    assert not page.locator(".scroll").is_visible()
+    assert not page.locator(".strip").is_visible()
+    shown = canvas(page)
+    height, width = shown.shape[:2]
+    assert shown[height - 30 : height - 5, width // 2 :, :3].max() < 30, "no bar in the corner"
+
+
+def test_colour_images_stay_in_colour_and_have_no_window(site: PageSite, tabs: Any) -> None:
+    colours = np.zeros((64, 64, 3), np.uint8)
+    colours[..., 0] = 200
+    page = tabs(viewport={"width": 1280, "height": 900}).live(
+        site.url(with_images(ImageSlice(colours, "1.2.3.1")))
+    )
+    height, width = canvas(page).shape[:2]
+    assert canvas(page)[height // 2, width // 2].tolist() == [200, 0, 0, 255]
+    assert not page.get_by_label("Window").is_visible()
+
+
+def test_where_slices_cannot_be_had_the_still_picture_stays(site: PageSite, tabs: Any) -> None:
+    tab = tabs()
+    tab.page.route("**/slices/*", lambda route: route.abort())
+    page = tab.open(site.url(pages.finding()))
+    page.wait_for_timeout(500)
+    assert page.locator(".viewer.live").count() == 0
+    assert page.locator(".image").is_visible()
