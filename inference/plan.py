@@ -10,7 +10,7 @@ from inference.analysis import ModelUse, SeriesUse
 from models.contract import Reason, SeriesFacts
 from models.registry import ModelPackage, Refusal, Registry
 
-_NO_MODEL = Reason("no-model", "No model is installed.")
+_NO_MODEL = Reason("no-model", "No model is in use.")
 _NO_SERIES = Reason("no-series", "The study has no series.")
 _NOT_SERVED = Reason("not-served", "No installed model passed its own test.")
 _NOT_FOLLOWED = Reason("chain", "The model that it goes on from is not run on this study.")
