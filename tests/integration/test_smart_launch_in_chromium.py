@@ -23,12 +23,13 @@ from cds_service.viewer import viewer_blueprint
 from tests.doubles import explained
 from tests.doubles.launch_server import Launching, LaunchServer
 from tests.doubles.launch_window import Clock, LaunchSite
-from tests.integration.test_pages_in_chromium import CHROMIUM, FLAGS, OneCard
+from tests.doubles.page_site import OneCard
+from tests.peers import chromium
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.peer,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="Chromium is not installed"),
+    pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
 ]
 TITLE = "Possible finding: Glioma"
 
@@ -75,10 +76,8 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
-        yield chromium
-        chromium.close()
+    with chromium.chromium() as started:
+        yield started
 
 
 @pytest.fixture
@@ -95,7 +94,7 @@ def test_a_launch_ends_at_the_page_and_leaves_nothing_behind(
     window.on("console", lambda message: complaints.append(message.text))
     window.goto(launched.url())
     window.click("#allow")
-    window.get_by_role("heading", name=TITLE).wait_for(timeout=10_000)
+    window.get_by_role("heading", name=TITLE).wait_for()
     assert window.url.startswith(f"{launched.site.base_url}/e/")
     assert window.context.cookies() == []
     assert window.evaluate("sessionStorage.length") == 0
@@ -106,14 +105,14 @@ def test_a_launch_ends_at_the_page_and_leaves_nothing_behind(
 def test_a_study_of_another_patient_is_not_shown(launched: Launched, window: Any) -> None:
     window.goto(launched.url("p2"))
     window.click("#allow")
-    window.get_by_text("not one of the patient whose chart is open").wait_for(timeout=10_000)
+    window.get_by_text("not one of the patient whose chart is open").wait_for()
     assert "Glioma" not in window.content()
 
 
 def test_a_denied_login_is_a_sentence(launched: Launched, window: Any) -> None:
     window.goto(launched.url())
     window.click("#deny")
-    window.get_by_text("did not allow").wait_for(timeout=10_000)
+    window.get_by_text("did not allow").wait_for()
 
 
 def test_the_way_back_of_another_window_opens_nothing(
@@ -124,7 +123,7 @@ def test_the_way_back_of_another_window_opens_nothing(
     address = window.get_attribute("#allow", "href")
     victim = browser.new_context().new_page()
     victim.goto(address)
-    victim.get_by_text("not begun in this window").wait_for(timeout=10_000)
+    victim.get_by_text("not begun in this window").wait_for()
     victim.context.close()
 
 
@@ -133,7 +132,7 @@ def test_the_code_is_not_left_in_the_history(launched: Launched, window: Any) ->
     window.on("framenavigated", lambda frame: visited.append(frame.url))
     window.goto(launched.url())
     window.click("#allow")
-    window.get_by_role("heading", name=TITLE).wait_for(timeout=10_000)
+    window.get_by_role("heading", name=TITLE).wait_for()
     window.go_back()
     assert "code=" not in window.url
     assert any("code=" in url for url in visited), "it was there on the way"
