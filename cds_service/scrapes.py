@@ -6,6 +6,7 @@ labels only if the models are in use; the rest is ``other``.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter as Counted
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -35,9 +36,9 @@ class Scraped(Collector):
         except Exception:  # noqa: BLE001 - what is down must not hide the others
             return []
 
+    @abstractmethod
     def asked(self) -> Iterable[Metric]:
         """What there is to say now; may raise."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
