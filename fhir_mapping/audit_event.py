@@ -89,7 +89,8 @@ def audit_event(interaction: Interaction, who: Audited, recorded: datetime) -> R
         whose = "Patient" if interaction.patient else ""
         made["meta"] = {"profile": [f"{PROFILES}{whose}{pattern.name}"]}
     made |= {
-        "type": REST_OPERATION.coding(),
+        # the pattern of BALP holds this display; R4 writes another case
+        "type": {**REST_OPERATION.coding(), "display": "Restful Operation"},
         "subtype": [{"system": _INTERACTIONS, "code": pattern.code, "display": pattern.code}],
         "action": pattern.action,
         "recorded": recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

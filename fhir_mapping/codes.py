@@ -82,7 +82,6 @@ AUTHOR = Code(f"{_THO}/provenance-participant-type", "author", "Author", _R4)
 ASSEMBLER = Code(f"{_THO}/provenance-participant-type", "assembler", "Assembler", _R4)
 CREATE = Code(f"{_THO}/v3-DataOperation", "CREATE", "create", _R4)
 NULLIFY = Code(f"{_THO}/v3-DataOperation", "NULLIFY", "nullify", _R4)
-PATIENT_SAFETY = Code(f"{_THO}/v3-ActReason", "PATSFTY", "patient safety", _R4)
 
 SOURCE_ROLE = Code(DCM, "110153", "Source Role ID", _PS3_16)
 DESTINATION_ROLE = Code(DCM, "110152", "Destination Role ID", _PS3_16)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from fhir_mapping.codes import ASSEMBLER, AUTHOR, NULLIFY, PATIENT_SAFETY
+from fhir_mapping.codes import ASSEMBLER, AUTHOR, NULLIFY
 from fhir_mapping.context import Resource
 from fhir_mapping.existing import Standing
 from fhir_mapping.forms import Item
@@ -94,7 +94,7 @@ def recall_provenance(
         "text": narrative("Why AI results were recalled", (RECALLED,), rows, None),
         "target": [{"reference": target} for target in targets],
         "recorded": recall.instant,
-        "reason": [PATIENT_SAFETY.concept(plain(recall.reason, 500) or "Recalled")],
+        "reason": [{"text": plain(recall.reason, 500) or "Recalled"}],
         "activity": NULLIFY.concept(),
         "agent": [
             {"type": AUTHOR.concept(), "who": {"type": "Organization", "display": who}},

@@ -7,7 +7,7 @@ touched.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -137,7 +137,7 @@ class Recaller:
                         if not _results(report) and self._in_time(report):
                             yield report
 
-    def _resting_on(self, wanted: Collection[str], query: Mapping[str, str]) -> Iterator[Resource]:
+    def _resting_on(self, wanted: Set[str], query: Mapping[str, str]) -> Iterator[Resource]:
         for report in self.server.search("DiagnosticReport", query):
             if not wanted.isdisjoint(_results(report)):
                 yield report
@@ -184,7 +184,7 @@ class Recaller:
         return Row(place, issued, DONE)
 
     def _explain(self, targets: Sequence[str], devices: Sequence[Resource], patient: str) -> None:
-        named = [{"reference": _place(d), "type": "Device"} for d in devices]
+        named: list[Resource] = [{"reference": _place(d), "type": "Device"} for d in devices]
         item = recall_provenance(self.recall, targets, named, patient)
         writer = FhirWriter(self.server)
         written = writer.standings([item])

@@ -13,11 +13,13 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import requests
 
+from fhir_mapping.audit_event import Audited, Interaction, audit_event
 from fhir_mapping.bundle import report_bundle, report_items
 from fhir_mapping.codes import TABLE
 from fhir_mapping.context import ReportContext, WriteForm
@@ -26,6 +28,7 @@ from fhir_mapping.existing import Standing, standing
 from fhir_mapping.forms import transaction
 from fhir_mapping.identity import report_identity
 from fhir_mapping.outcome import operation_outcome
+from fhir_mapping.recall import Recall, recall_provenance, voided
 from fhir_mapping.study import StudyRef
 from inference.analysis import ModelResult
 from tests.peers import pyrofile
@@ -64,6 +67,12 @@ OPTIONS: dict[str, tuple[StudyRef, ReportContext]] = {
 }
 
 KNOWN = {
+    "dom-6 is a best practice; nobody reads an AuditEvent as a page, and there are many": (
+        r"(profile\.)?invariant\.dom-6 AuditEvent .*"
+    ),
+    "the profiles of BALP fix a display of audit-event-type#rest that R4 writes in another case": (
+        r"terminology\.display AuditEvent\.type\.display .*"
+    ),
     "pyrofile takes Element.isModifier for a modifierExtension": (
         r"modifierExtension\.present \w+\.status .*"
     ),
@@ -85,6 +94,18 @@ OUTSIDE = (
 """In a Bundle, besides: what is only referred to is not in it."""
 
 
+RECALL = Recall("toy", "1", "Wrong <i>threshold</i>", datetime(2026, 1, 2, tzinfo=UTC), "North")
+AUDITED = Audited("scanhook 1", "North", "FHIR server of north", "ehr.example.org")
+INTERACTIONS = {
+    "read": Interaction("read", "Patient", ("Patient/1",), "Patient/1"),
+    "search": Interaction("search-type", "Device", ("Device/1",), query=(("model", "toy"),)),
+    "search for a patient": Interaction("search-type", "ImagingStudy", (), "Patient/1"),
+    "create": Interaction("create", "Observation", ("Observation/1",), "Patient/1"),
+    "update": Interaction("update", "Device", ("Device/1",)),
+    "failed": Interaction("create", "Observation", (), "Patient/1", failed="refused"),
+}
+
+
 def bundle_of(result: ModelResult, ref: StudyRef, context: ReportContext) -> Resource:
     bundle = report_bundle(analysis_of(result), ref, context)
     assert bundle is not None
@@ -100,6 +121,12 @@ def written() -> dict[str, Resource]:
             for entry in bundle["entry"]:
                 kind = entry["resource"]["resourceType"]
                 found[f"{name}, {option}: {kind}"] = entry["resource"]
+    for name in ("DiagnosticReport", "Observation"):
+        found[f"recalled: {name}"] = voided(found[f"finding, full: {name}"], RECALL)
+    recalled = recall_provenance(RECALL, ["DiagnosticReport/r1"], [{"type": "Device"}], "")
+    found["recalled: Provenance"] = recalled.resource
+    for name, interaction in INTERACTIONS.items():
+        found[f"audited: {name}"] = audit_event(interaction, AUDITED, RECALL.recorded)
     for form in WriteForm:
         found[f"Bundle, {form}"] = bundle_of(RESULT, FULL_REF, replace(FULL_CONTEXT, form=form))
     return found
