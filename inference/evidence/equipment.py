@@ -34,6 +34,8 @@ def stamped(made: Dataset, source: SourceImage, manifest: Manifest, at: datetime
     for part in ("InstanceCreation", "Content", "Series"):
         setattr(made, f"{part}Date", day)
         setattr(made, f"{part}Time", clock)
+    for software in made.get("ContributingEquipmentSequence", []):
+        software.ContributionDateTime = f"{day}{clock}"
     for keyword in IF_STATED:
         if value := source.header.get(keyword):
             setattr(made, keyword, value)
@@ -43,9 +45,14 @@ def stamped(made: Dataset, source: SourceImage, manifest: Manifest, at: datetime
 
 
 def _body_part(made: Dataset, source: SourceImage, manifest: Manifest) -> None:
-    """General Series (PS3.3 C.7.3.1): as the image states it, else what the model is for."""
+    """General Series, General Image (PS3.3 C.7.3.1, C.7.6.1): as the image states it.
+
+    What part of the body it shows is, where the image is silent, what the model is for.
+    """
     stated = source.header.get("BodyPartExamined") or next(iter(manifest.applies_to.body_parts), "")
     if stated:
         made.BodyPartExamined = stated
+    if source.geometry is None and made.Modality == "SEG":
+        made.PatientOrientation = source.header.PatientOrientation
     if made.Modality != "SEG" and (side := source.header.get("Laterality")):
         made.Laterality = side  # a segment has its own anatomic region instead

@@ -21,7 +21,7 @@ from inference.errors import EvidenceRefused
 from inference.evidence import codes as concepts
 from inference.evidence.equipment import equipment, stamped
 from inference.evidence.objects import Kind, content_uid, name_of
-from inference.evidence.source import SourceImage
+from inference.evidence.source import NO_PLACE, SourceImage
 from inference.placement import fitted, spread
 from models.contract import FloatArray, PlaneGeometry
 from models.manifest import Manifest
@@ -46,9 +46,7 @@ def parametric_map(
         raise EvidenceRefused("The result has no map.")
     geometry = source.geometry
     if geometry is None:
-        raise EvidenceRefused(
-            "The image states no plane in a frame of reference, without which a map has no place."
-        )
+        raise EvidenceRefused(NO_PLACE)
     if source.rows * source.columns > MOST_PIXELS:
         raise EvidenceRefused("The image is too large for a map of its size.")
     name = name_of(Kind.MAP, str(source.header.StudyInstanceUID), result)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -16,7 +17,7 @@ from inference.errors import EvidenceRefused
 from inference.evidence import codes as concepts
 from inference.evidence.equipment import equipment, stamped
 from inference.evidence.objects import Kind, content_uid, name_of, tracking_uid
-from inference.evidence.source import SourceImage
+from inference.evidence.source import NO_PLACE, SourceImage
 from models.manifest import Manifest
 
 MOST_FRAMES = 128
@@ -58,7 +59,8 @@ def segmentation(
     headers = _of_one_kind(images)
     study_uid = str(headers[0].StudyInstanceUID)
     name = name_of(Kind.OUTLINE, study_uid, result)
-    made = Segmentation(
+    make = partial(
+        Segmentation,
         source_images=headers,
         pixel_array=np.stack([outline.mask for outline in outlines]),
         segmentation_type="BINARY",
@@ -74,8 +76,19 @@ def segmentation(
         coding_schemes=[concepts.SCHEME],
         **equipment(result, manifest),
     )
+    made = _placed(make, images)
     _fix_dimension_uid(made, name.sop_instance_uid)
     return Segmented(stamped(made, images[0], manifest, at), _frames(made))
+
+
+def _placed(make: Callable[[], Segmentation], images: Sequence[SourceImage]) -> Segmentation:
+    """The object; without a place only for those kinds of image that need none (radiographs)."""
+    try:
+        return make()
+    except ValueError:
+        if all(image.geometry for image in images):
+            raise
+        raise EvidenceRefused(NO_PLACE) from None
 
 
 def _image(outline: SliceOutline, sources: Mapping[int, SourceImage]) -> SourceImage:

@@ -7,6 +7,7 @@ type demands is left out. Nothing is ever invented, and the pixels are not read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -22,7 +23,7 @@ from inference.boundary import contained
 from inference.errors import EvidenceRefused, IdentityMismatch, UnreadableInstance
 from inference.frames import frame_facts
 from inference.identity import identity_of
-from inference.instance import Instance, read_instance, text_of
+from inference.instance import Instance, read_instance, text_of, values_of
 from inference.limits import Limits
 from models.contract import PlaneGeometry
 
@@ -33,6 +34,9 @@ IF_STATED = ("IssuerOfPatientID", "PatientAge", "StudyDescription", "TimezoneOff
 
 _SERIES = ("BodyPartExamined", "Laterality")
 _SEXES = ("M", "F", "O")
+
+
+NO_PLACE = "The images state no plane in a frame of reference, without which this has no place."
 
 
 @dataclass(frozen=True)
@@ -141,13 +145,29 @@ def _place(
     if spacing_mm is not None:
         clean.PixelSpacing = _decimals(spacing_mm)
     if geometry is None:
+        clean.PatientOrientation = _two(header)
         return
     clean.FrameOfReferenceUID = UID(text_of(header, "FrameOfReferenceUID"))
     clean.PositionReferenceIndicator = _valid(header, "PositionReferenceIndicator")
     clean.ImagePositionPatient = _decimals(geometry.position_mm)
     clean.ImageOrientationPatient = _decimals((*geometry.row_cosines, *geometry.column_cosines))
-    if thickness := _valid(header, "SliceThickness"):
-        clean.SliceThickness = thickness
+    clean.SliceThickness = _thickness(header, geometry)
+
+
+def _thickness(header: Dataset, geometry: PlaneGeometry) -> str:
+    """What a frame has to state (PS3.3 C.7.6.16.2.1) and an image may leave empty (C.8.3.1).
+
+    Where nothing is stated, a voxel is taken to be no thicker than it is wide: it claims the least.
+    """
+    stated = _valid(header, "SliceThickness") or _valid(header, "SpacingBetweenSlices")
+    return stated or _decimals(geometry.spacing_mm[:1])[0]
+
+
+def _two(header: Dataset) -> list[str] | None:
+    """Patient Orientation (0020,0020), type 2C: of rows and of columns, or empty."""
+    directions = [str(value) for value in values_of(header, "PatientOrientation")]
+    letters = all(re.fullmatch(r"[ARPLHF]{1,3}", each) for each in directions)
+    return directions if len(directions) == 2 and letters else None
 
 
 def _decimals(numbers: Sequence[float]) -> list[str]:

@@ -66,9 +66,7 @@ class KnownStudy:
             finding=None,
             probabilities=(),
             outlines=outlines,
-            measurements=(
-                Measurement("area", "Area", area.area_mm2 or 0, "mm2", None, how, middle),
-            ),
+            measurements=(measured,),
             follows=found.model_id,
             explanation=None,
         )
