@@ -26,6 +26,20 @@ def test_the_arrows_between_packages_are_kept() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+HEAVY = ("onnxruntime", "pydicom", "highdicom", "matplotlib", "reportlab", "fhir.resources")
+
+
+def test_the_web_process_starts_without_the_runtime_of_the_models() -> None:
+    seen = f"""
+import sys, cds_service.bootstrap.web
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    started = subprocess.run(
+        [sys.executable, "-c", seen], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert started.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_come_from_this_project(package: str) -> None:
     module = __import__(package)
