@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -26,12 +26,15 @@ def command(context: click.Context, failed: bool, as_json: bool, limit: int) -> 
     """Studies in the queue, ended and failed, by their opaque ids."""
     if context.invoked_subcommand is not None:
         return
-    records = _site(context).dispatcher(patient=True).records
-    rows = (dead_letters if failed else jobs)(records, limit)
+    site = _site(context)
+    rows = (dead_letters if failed else jobs)(site.dispatcher(patient=True).records, limit)
+    told = site.evidence_ledger(patient=True).told([row.study for row in rows])
+    evidence = {study: each.words for study, each in told.items()}
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        found = [dataclasses.asdict(r) | {"evidence": evidence.get(r.study, "")} for r in rows]
+        click.echo(json.dumps(found, indent=2))
     else:
-        console().print(_table(rows))
+        console().print(_table(rows, evidence))
 
 
 @command.command("requeue")
@@ -51,10 +54,10 @@ def _site(context: click.Context) -> Site:
     return Site(settings.load(config))
 
 
-def _table(rows: Sequence[JobRow]) -> Table:
-    table = folding_table(
-        *("study", "state", "priority", "attempts", "kind of failure", "age", "quiet for")
-    )
+def _table(rows: Sequence[JobRow], evidence: Mapping[str, str]) -> Table:
+    """`evidence` is what became of it, by study; there is no column for none."""
+    names = ("study", "state", "priority", "attempts", "kind of failure", "age", "quiet for")
+    table = folding_table(*names, *(["evidence"] if evidence else []))
     study = table.columns[0]  # `requeue` wants it letter by letter, in one piece
     study.no_wrap, study.min_width = True, max((len(row.study) for row in rows), default=0)
     for row in rows:
@@ -67,6 +70,7 @@ def _table(rows: Sequence[JobRow]) -> Table:
             row.error_kind,
             _duration(row.age_s),
             _duration(row.quiet_s),
+            *([evidence.get(row.study, "")] if evidence else []),
         )
     return table
 
