@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from cds_service.queue.state import State, StudyRecord
+from cds_service.queue.state import State, StudyRecord, took_ms
 from cds_service.summary import StudySummary
 
 STEPS = (
@@ -77,19 +77,14 @@ def _why(record: StudyRecord) -> list[str]:
 
 
 def _steps(record: StudyRecord, reached: Mapping[State, int], now_ms: int) -> tuple[Step, ...]:
-    """Each step with its time; the end of one is the beginning of the next that was reached."""
-    begun = sorted(reached.values())
-    steps = []
-    for state, name in STEPS:
-        at_ms = reached.get(state)
-        if at_ms is None:
-            steps.append(Step(name, "next", ""))
-            continue
-        until_ms = next((ms for ms in begun if ms > at_ms), None)
-        running = record.state is state and not record.ended
-        until_ms = now_ms if running or until_ms is None else until_ms
-        steps.append(Step(name, "now" if running else "done", duration(until_ms - at_ms)))
-    return tuple(steps)
+    """Each step with its time."""
+    took = took_ms(reached, now_ms)
+    return tuple(
+        Step(name, "now" if record.state is state else "done", duration(took[state]))
+        if state in took
+        else Step(name, "next", "")
+        for state, name in STEPS
+    )
 
 
 def duration(ms: int) -> str:

@@ -168,7 +168,7 @@ class _Viewer:
 
     def slice_index(self, token: str, index: str) -> Response:
         """What can be scrolled through; 204 while there is nothing, or for good."""
-        stored = self._opened(token)
+        stored = self._shown(token)
         if stored is None or index not in map(str, range(len(stored.page.results))):
             return self.nothing_here()
         slices = self.store.slices(stored.explanation_id)

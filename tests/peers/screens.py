@@ -1,13 +1,15 @@
 """What the pages look like: kept pictures, and a comparison that forgives what fonts do.
 
-``python -m tests.peers.screens`` takes them anew, for a person to look at before they are kept.
+``python -m tests.peers.screens [PAGE ...]`` takes them anew, for a person to look at before they
+are kept.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +92,8 @@ def _cells(picture: Image.Image, rows: int, columns: int) -> np.ndarray:
     return np.asarray(cut.resize((columns, rows), Image.Resampling.BOX), np.float32)
 
 
-def main() -> None:
-    """Take every picture and keep it."""
+def main(names: Sequence[str]) -> None:
+    """Take the pictures of these pages, or of all, and keep them."""
     KEPT.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -99,12 +101,12 @@ def main() -> None:
         chromium() as browser,
         tabs_of(browser) as tabs,
     ):
-        for name, url in PAGES.items():
+        for name in names or PAGES:
             for width in WIDTHS:
                 for scheme in SCHEMES:
-                    picture = taken(tabs, url(site), width, scheme)
+                    picture = taken(tabs, PAGES[name](site), width, scheme)
                     picture.save(kept(name, width, scheme), quality=70, method=6)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
