@@ -129,7 +129,18 @@ def _called(service: CdsService, gate: Gate, desk: HookDesk) -> list[Card]:
     g.tenant, g.token_id = caller.tenant.name, caller.token_id
     call = parse_request(_body(), service.hook)
     g.hook_instance = call.hook_instance
-    return answer(call, service, caller.tenant, desk)
+    cards = answer(call, service, caller.tenant, desk)
+    return _never_launched(cards) if caller.tenant.states_auto_launch else cards
+
+
+def _never_launched(cards: list[Card]) -> list[Card]:
+    """The cards, each link of which says that nothing is to be opened without a click."""
+    return [
+        card | {"links": [link | {"autoLaunchable": False} for link in card["links"]]}
+        if "links" in card
+        else card
+        for card in cards
+    ]
 
 
 def _body() -> dict[str, Any]:

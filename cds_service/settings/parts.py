@@ -157,6 +157,10 @@ class TenantSettings(Part):
     """How new results are named: as the server's CapabilityStatement offers it, or first by
     conditional update on our identifier, or first by an id of our own (a UUID)."""
 
+    states_auto_launch: bool = False
+    """Whether each link of a card says ``autoLaunchable: false``, for clients whose models require
+    the member (healthchain); the specification does not know it in this spelling."""
+
     accept_unverified_patients: bool = False
     """Whether images that state a PatientID are taken for a chart that states no identifier of its
     patient. Off, such a study fails as ``identity-unknown``; on, only the study UID is compared."""
