@@ -36,6 +36,7 @@ help:
 	$(PEERS)/python -m pip install --quiet --disable-pip-version-check -r .venv-peers/peers.txt
 	$(PEERS)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		$$(grep google-fhir tests/peers.txt | grep -v '^#')
+	-npm install --prefix .venv-peers --no-save --ignore-scripts --no-audit --no-fund axe-core@4.14.1
 	@touch $@
 
 demo: .venv/run
