@@ -114,7 +114,7 @@ def run_once(message: Mapping[str, Any], function: JobFunction, folder: Path) ->
         answer = _failure(error)
         said = {"kind": answer["kind"], "where": f"{type(error).__name__} {where(error)}"}
         log.warning("a job failed", extra={"study": job.record.id, **said})
-    return {**answer, "rss_bytes": _rss_bytes()}
+    return {**answer, "rss_bytes": rss_bytes()}
 
 
 def kind_of(error: BaseException) -> str:
@@ -187,9 +187,10 @@ def _limit(what: int, soft: int) -> None:
         resource.setrlimit(what, (soft, hard))
 
 
-def _rss_bytes() -> int:
+def rss_bytes(pid: int | str = "self") -> int:
+    """Memory that a process holds; 0 where the system does not say."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
         return 0
     return pages * resource.getpagesize()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from redis import Redis
 
 from cds_service.queue.errors import redis_reached
-from cds_service.queue.records import ENDED, FAILED, StudyRecords
-from cds_service.queue.state import StudyRecord
+from cds_service.queue.records import ENDED, FAILED, StudyRecords, is_id
+from cds_service.queue.state import State, StudyRecord, took_ms
+
+WORKER_TELLS = ("study", "study_since_s", "rss_bytes")
+"""What a worker of ours says beside what RQ's say: see `WorkerRow`."""
+
+_TOLD = ("last_heartbeat", "state", *WORKER_TELLS)
 
 WORKERS = "rq:workers"
 """Where RQ keeps the keys of workers."""
@@ -33,6 +39,9 @@ class JobRow:
     quiet_s: float
     """Since anything was last heard of it."""
 
+    steps_s: Mapping[str, float] = field(default_factory=dict)
+    """How long each step of the present attempt took, or has taken so far; waiting is received."""
+
 
 @dataclass(frozen=True)
 class WorkerRow:
@@ -41,6 +50,19 @@ class WorkerRow:
     name: str
     state: str
     heard_s: float
+    study: str = ""
+    """Opaque id of the study in its hands, empty for none."""
+
+    since_s: float = 0.0
+    """How long it has had that study."""
+
+    rss_bytes: int = 0
+    """Memory that it and its child hold; 0 if that is not known."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it was heard of in the last `LIVE_S` seconds."""
+        return self.heard_s < LIVE_S
 
     @property
     def host(self) -> str:
@@ -66,19 +88,31 @@ def workers(connection: Redis, now_s: float) -> list[WorkerRow]:
         names = sorted(connection.smembers(WORKERS))
         with connection.pipeline(transaction=False) as pipeline:
             for name in names:
-                pipeline.hmget(_text(name), "last_heartbeat", "state")
+                pipeline.hmget(_text(name), *_TOLD)
             found = pipeline.execute()
-    rows = [
-        WorkerRow(_text(name).removeprefix("rq:worker:"), _text(state or b"?"), heard_s)
-        for name, (heard, state) in zip(names, found, strict=True)
-        if (heard_s := _age_s(heard, now_s)) is not None
-    ]
-    return sorted(rows, key=lambda row: row.heard_s)
+    rows = (_worker(_text(name), told, now_s) for name, told in zip(names, found, strict=True))
+    return sorted(filter(None, rows), key=lambda row: row.heard_s)
 
 
 def live_hosts(connection: Redis, now_s: float) -> frozenset[str]:
     """The machines whose worker was heard of in the last `LIVE_S` seconds."""
-    return frozenset(row.host for row in workers(connection, now_s) if row.heard_s < LIVE_S)
+    return frozenset(row.host for row in workers(connection, now_s) if row.live)
+
+
+def _worker(key: str, told: Sequence[object], now_s: float) -> WorkerRow | None:
+    """A worker as it was last heard; None for an entry without a heartbeat."""
+    heard, state, study, since_s, rss_bytes = told
+    heard_s = _age_s(heard, now_s)
+    if heard_s is None:
+        return None
+    return WorkerRow(
+        name=key.removeprefix("rq:worker:"),
+        state=_text(state or b"?"),
+        heard_s=heard_s,
+        study=_text(study) if study and is_id(study) else "",
+        since_s=max(0.0, now_s - _number(since_s)) if study else 0.0,
+        rss_bytes=_number(rss_bytes),
+    )
 
 
 def _age_s(heard: object, now_s: float) -> float | None:
@@ -91,10 +125,11 @@ def _age_s(heard: object, now_s: float) -> float | None:
 
 def _rows(records: StudyRecords, ids: list[str]) -> list[JobRow]:
     now_ms = records.now_ms()
-    return [_row(record, now_ms) for record in records.get_many(ids) if record is not None]
+    found = records.with_steps(ids)
+    return [_row(record, reached, now_ms) for record, reached in found if record is not None]
 
 
-def _row(record: StudyRecord, now_ms: int) -> JobRow:
+def _row(record: StudyRecord, reached: Mapping[State, int], now_ms: int) -> JobRow:
     return JobRow(
         study=record.id,
         state=str(record.state),
@@ -103,7 +138,14 @@ def _row(record: StudyRecord, now_ms: int) -> JobRow:
         error_kind=record.error_kind,
         age_s=(now_ms - record.created_ms) / 1000,
         quiet_s=(now_ms - record.updated_ms) / 1000,
+        steps_s={str(state): ms / 1000 for state, ms in took_ms(reached, now_ms).items()},
     )
+
+
+def _number(value: object) -> int:
+    """0 for what is no number."""
+    text = _text(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
 def _text(value: object) -> str:

@@ -109,11 +109,20 @@ class StudyRecords:
 
     def get_many(self, studies: Sequence[str]) -> list[StudyRecord | None]:
         """The records of several studies in one round trip, None for each that is not there."""
+        return [record for record, _ in self.with_steps(studies)]
+
+    def with_steps(
+        self, studies: Sequence[str]
+    ) -> list[tuple[StudyRecord | None, Mapping[State, int]]]:
+        """The same, each with when its present attempt reached each step (see `reached`)."""
         with redis_reached(), self._redis.pipeline(transaction=False) as pipeline:
             for study in studies:
                 pipeline.hgetall(RECORD.format(study))
             rows = pipeline.execute()
-        return [self._decode(study, row) for study, row in zip(studies, rows, strict=True)]
+        return [
+            (self._decode(study, row), _steps(row.get(b"reached", b"")))
+            for study, row in zip(studies, rows, strict=True)
+        ]
 
     def reached(self, study: str) -> Mapping[State, int]:
         """When the present attempt reached each step, Redis TIME in ms, in order.
@@ -122,8 +131,7 @@ class StudyRecords:
             QueueUnavailable: Redis did not answer.
         """
         with redis_reached():
-            text = _text(self._redis.hget(RECORD.format(study), "reached") or "")
-        return {State(state): int(at_ms) for state, at_ms in _STEP.findall(text)}
+            return _steps(self._redis.hget(RECORD.format(study), "reached") or "")
 
     def create_or_get(self, record: StudyRecord) -> tuple[StudyRecord, bool]:
         """Write a first record unless there is one; says whether it was written.
@@ -315,6 +323,10 @@ class StudyRecords:
 def is_id(value: object) -> bool:
     """Whether this could be an id that we or RQ made; anything else in Redis is somebody's junk."""
     return _ID.fullmatch(_text(value)) is not None
+
+
+def _steps(text: object) -> dict[State, int]:
+    return {State(state): int(at_ms) for state, at_ms in _STEP.findall(_text(text))}
 
 
 def _text(value: object) -> str:

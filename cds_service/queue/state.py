@@ -65,6 +65,20 @@ STEPS: Mapping[State, frozenset[State]] = {
 """From each state the states that may follow; the same state means more is known about it."""
 
 
+def took_ms(reached: Mapping[State, int], now_ms: int) -> dict[State, int]:
+    """How long each step that was reached took, or has taken until now; an end takes no time.
+
+    `reached` is when each was reached and `now_ms` the time of the same clock, ms.
+    """
+    steps = sorted(reached.items(), key=lambda step: step[1])
+    untils = [at_ms for _, at_ms in steps[1:]] + [now_ms]
+    return {
+        state: max(0, until_ms - at_ms)
+        for (state, at_ms), until_ms in zip(steps, untils, strict=True)
+        if not state.ended
+    }
+
+
 def check_step(before: State, after: State) -> None:
     """Raise IllegalTransition unless the table has this step."""
     if after not in STEPS[before]:

@@ -22,7 +22,7 @@ from rq.worker import BaseWorker
 from rq.worker_registration import clean_worker_registry, register
 
 from cds_service.queue.accept import accept
-from cds_service.queue.child import JobFunction
+from cds_service.queue.child import JobFunction, rss_bytes
 from cds_service.queue.enqueue import Dispatcher, OpenedOrder
 from cds_service.queue.errors import (
     QueueUnavailable,
@@ -31,6 +31,7 @@ from cds_service.queue.errors import (
 )
 from cds_service.queue.folder import WorkFolder
 from cds_service.queue.job import PipelineJob
+from cds_service.queue.listing import WORKER_TELLS
 from cds_service.queue.policy import WorkerPolicy
 from cds_service.queue.reconcile import reconcile, report_lost, sweep
 from cds_service.queue.settle import Verdict, settle
@@ -127,6 +128,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
         self._picks = self._failed_warm_ups = 0
         self._beat_at = self._sweep_at = self._tidy_at = 0.0
         self._state = "starting"
+        self._study, self._since_s = "", 0.0
 
     @classmethod
     def arrive(
@@ -170,12 +172,19 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
         """Say that this worker is alive, even to a Redis that forgot it."""
         self.last_heartbeat = now()
         with self.connection.pipeline() as pipeline:
-            pipeline.hset(self.key, mapping={**self.serialize(), "state": self._state})
+            said = {**self.serialize(), "state": self._state, **self._told()}
+            pipeline.hset(self.key, mapping=said)
             pipeline.hdel(self.key, "death")
             pipeline.expire(self.key, WORKER_TTL_S + 60)
             register(self, pipeline)
             pipeline.execute()
         self._beat_at = time.monotonic() + self.policy.beat_s
+
+    def _told(self) -> dict[str, str | int]:
+        """For `listing.WorkerRow`: the study in hand, since when, and the memory that is held."""
+        held = rss_bytes() + (rss_bytes(self.child.pid) if self.child.pid else 0)
+        values = (self._study, int(self._since_s), held)
+        return dict(zip(WORKER_TELLS, values, strict=True))
 
     def reclaim(self) -> None:
         """Queue again what the worker of this name was doing; our lock says that it is dead."""
@@ -206,7 +215,8 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             self._run(queue, job_id)
         finally:
             self.folder.empty()
-            self._state = "idle"
+            self._state, self._study = "idle", ""
+            self._beat_at = 0.0  # so that nobody sees a study in its hands that it has let go
 
     def _upkeep(self) -> None:
         """Heartbeat and sweep when their time has come; also while a job runs."""
@@ -242,7 +252,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
         if accepted is None:
             return
         job, opened, record = accepted
-        self._state = "busy"
+        self._state, self._study, self._since_s = "busy", record.id, time.time()
         execution = self._lease(queue, job)
         try:
             record = self.records.begin(record, self.name)
@@ -260,6 +270,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
                 job, self.policy.lease_s, pipeline=pipeline, worker_name=self.name
             )
             job.prepare_for_execution(self.name, pipeline=pipeline)
+            pipeline.hset(self.key, mapping={"state": self._state, **self._told()})
             pipeline.lrem(queue.intermediate_queue_key, 0, job.id)
             pipeline.execute()
         return execution
