@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +15,13 @@ from cds_service.sandbox.demo_studies import HEADS, head_instances
 from cds_service.sandbox.phantom import axial_mask, axial_series
 from inference.analysis import Analysis, Measurement, ModelResult, Outcome, SliceOutline
 from inference.contours import contours_of
-from inference.evidence.making import Maker, slices_needed
-from inference.evidence.objects import EvidenceObject, Kind, Refusal
+from inference.evidence.making import slices_needed
 from inference.evidence.source import SourceImage, source_image
 from inference.limits import Limits
 from inference.pipeline import analyse
-from models.manifest import Manifest, read_manifest
 from models.registry import load_registry
+from tests.doubles.evidence_cases import ALL, OUTLINE_MANIFEST
 from tests.reference.dicom_factory import encoded
-
-AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
-ALL = frozenset(Kind)
-MODEL = "brain-mri-tumour"
-OUTLINE_MANIFEST = read_manifest(Path(__file__).parents[1] / "reference" / "toy_outline")
 
 
 @dataclass(frozen=True)
@@ -102,24 +94,3 @@ def known_study(key: str = "head-meningioma") -> KnownStudy:
 def header(data: bytes) -> Dataset:
     """An instance without its pixels."""
     return dcmread(io.BytesIO(data), stop_before_pixels=True)
-
-
-def manifest_of(result: ModelResult) -> Manifest:
-    """The manifest of the model that answered."""
-    if result.model_id == OUTLINE_MANIFEST.id:
-        return OUTLINE_MANIFEST
-    return next(p.manifest for p in load_registry().packages if p.manifest.id == result.model_id)
-
-
-def made(
-    result: ModelResult, sources: Mapping[int, SourceImage]
-) -> tuple[dict[Kind, Dataset], dict[Kind, str]]:
-    """The objects of a result as they are read again, and the sentences of what was refused."""
-    results: Sequence[EvidenceObject | Refusal] = list(
-        Maker(result, manifest_of(result), sources, AT).make(ALL)
-    )
-    objects = {o.name.kind: o for o in results if isinstance(o, EvidenceObject)}
-    return (
-        {kind: dcmread(io.BytesIO(o.encoded)) for kind, o in objects.items()},
-        {r.kind: r.sentence for r in results if isinstance(r, Refusal)},
-    )

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from inference.analysis import Measurement, ModelResult, Outcome, SliceOutline, StudyIdentity
 from inference.contours import contours_of
+from inference.evidence.making import Maker
+from inference.evidence.objects import EvidenceObject, Kind, Refusal
 from inference.evidence.source import SourceImage, source_image
+from models.manifest import Manifest, read_manifest
+from models.registry import load_registry
 from tests.doubles import explained
-from tests.doubles.evidence import OUTLINE_MANIFEST
 from tests.reference.dicom_factory import axial_series, encoded, head
 
+AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+ALL = frozenset(Kind)
+OUTLINE_MANIFEST = read_manifest(Path(__file__).parents[1] / "reference" / "toy_outline")
 DECIDING = 3
 
 
@@ -82,3 +91,24 @@ def _square(image: Dataset, number: int) -> SliceOutline:
     mask[8:16, 16:32] = True
     uid = str(image.SOPInstanceUID)
     return SliceOutline(number, uid, 1, mask, contours_of(mask), float(mask.mean()), 128.5, 0.9)
+
+
+def manifest_of(result: ModelResult) -> Manifest:
+    """The manifest of the model that answered."""
+    if result.model_id == OUTLINE_MANIFEST.id:
+        return OUTLINE_MANIFEST
+    return next(p.manifest for p in load_registry().packages if p.manifest.id == result.model_id)
+
+
+def made(
+    result: ModelResult, sources: Mapping[int, SourceImage]
+) -> tuple[dict[Kind, Dataset], dict[Kind, str]]:
+    """The objects of a result as they are read again, and the sentences of what was refused."""
+    results: Sequence[EvidenceObject | Refusal] = list(
+        Maker(result, manifest_of(result), sources, AT).make(ALL)
+    )
+    objects = {o.name.kind: o for o in results if isinstance(o, EvidenceObject)}
+    return (
+        {kind: dcmread(io.BytesIO(o.encoded)) for kind, o in objects.items()},
+        {r.kind: r.sentence for r in results if isinstance(r, Refusal)},
+    )

@@ -23,7 +23,8 @@ from cds_service.queue.state import StudyRecord
 from cds_service.security.egress import Allowance
 from inference.analysis import Analysis
 from inference.evidence.objects import EvidenceObject, Kind
-from tests.doubles.evidence import ALL, AT, KnownStudy, known_study, manifest_of
+from tests.doubles.evidence import KnownStudy, known_study
+from tests.doubles.evidence_cases import ALL, AT, manifest_of
 from tests.peers.orthanc import Orthanc
 
 pytestmark = pytest.mark.peer

@@ -69,7 +69,7 @@ def test_the_table_of_the_demo_fits_100_columns(study: str, outcome: str) -> Non
 def test_the_id_of_a_study_is_whole_however_narrow_the_terminal(width: int) -> None:
     study = "0123456789abcdef0123456789abcdef"
     row = JobRow(study, "failed", "routine", 3, "server-error", 7000.0, 6000.0)
-    assert study in drawn(jobs._table([row]), max(width, len(study) + 4))
+    assert study in drawn(jobs._table([row], {}), max(width, len(study) + 4))
 
 
 @pytest.mark.parametrize(

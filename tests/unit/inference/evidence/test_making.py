@@ -20,8 +20,16 @@ from inference.evidence.making import slices_needed
 from inference.evidence.objects import Kind, name_of
 from inference.evidence.segmentation import MOST_FRAMES
 from inference.evidence.source import NO_PLACE
-from tests.doubles.evidence import ALL, AT, made
-from tests.doubles.evidence_cases import DECIDING, found_on, outlined_on, series, sources_of
+from tests.doubles.evidence_cases import (
+    ALL,
+    AT,
+    DECIDING,
+    found_on,
+    made,
+    outlined_on,
+    series,
+    sources_of,
+)
 from tests.reference.dicom_factory import head
 
 UNPLACED = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
