@@ -117,6 +117,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress states no types
 
     parser_class = Parser
     error_task_class = Refusal
+    last_activity: float
 
     def handle_read(self) -> None:
         """Read what has come; a request is as old as its first byte, however slowly it grows.

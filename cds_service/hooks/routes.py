@@ -48,7 +48,7 @@ class Gate:
         """
         audience = f"{self.base_url.rstrip('/')}{path}"
         caller = self.verifier.verify(request.headers.get("Authorization"), audience)
-        self.certificates.check(caller.tenant, request.remote_addr, request.headers)
+        self.certificates.check(caller.tenant, request.remote_addr, request.headers.get)
         self.used_tokens.use(caller)
         if caller.misdirected:
             _log.warning("audience of another endpoint", extra={"tenant": caller.tenant.name})

@@ -10,13 +10,15 @@ import base64
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import unquote
 
 from cds_service.security.errors import InvalidToken, Refusal
 from cds_service.settings import MutualTlsSettings, TenantSettings, fingerprint
+
+Header = Callable[[str], str | None]
 
 HEADER_CHARACTERS = 16_384
 
@@ -32,28 +34,26 @@ class ClientCertificates:
 
     settings: MutualTlsSettings
 
-    def check(
-        self, tenant: TenantSettings, address: str | None, headers: Mapping[str, str]
-    ) -> None:
+    def check(self, tenant: TenantSettings, address: str | None, header: Header) -> None:
         """Refuse a call of a tenant that is known by certificates, unless it came with one.
 
         Args:
             tenant: whose token it is.
             address: of the connection itself; a header cannot change it.
-            headers: of the request.
+            header: the value of one of the request, by its name.
 
         Raises:
             InvalidToken: another certificate, none, or not from a proxy that is believed.
         """
         if not tenant.client_certificates:
             return
-        name = self._handed_on(address, headers).encode()
+        name = self._handed_on(address, header).encode()
         matches = [hmac.compare_digest(name, each.encode()) for each in tenant.client_certificates]
         if not name or not any(matches):
             raise InvalidToken(Refusal.CERTIFICATE)
 
-    def _handed_on(self, address: str | None, headers: Mapping[str, str]) -> str:
-        written = headers.get(self.settings.header, "")
+    def _handed_on(self, address: str | None, header: Header) -> str:
+        written = header(self.settings.header) or ""
         if not self._believed(address) or len(written) > HEADER_CHARACTERS:
             return ""
         return certificate_name(written)

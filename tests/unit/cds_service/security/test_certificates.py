@@ -46,7 +46,7 @@ WRITTEN = {
 def check(header: str, address: str | None = PROXY, listed: str = DIGEST, **more: str) -> None:
     mutual_tls = MutualTlsSettings(proxies=["10.1.2.0/24", "fd00::/8"])
     tenant = ehr.tenant(client_certificates=[listed])
-    ClientCertificates(mutual_tls).check(tenant, address, {"Client-Cert": header, **more})
+    ClientCertificates(mutual_tls).check(tenant, address, {"Client-Cert": header, **more}.get)
 
 
 @pytest.mark.parametrize("how", WRITTEN)
@@ -97,7 +97,7 @@ def test_without_proxies_no_tenant_can_be_known_by_a_certificate() -> None:
 
 def test_who_lists_none_is_asked_for_none() -> None:
     assert MutualTlsSettings().proxies == ()
-    ClientCertificates(MutualTlsSettings()).check(ehr.tenant(), None, {})
+    ClientCertificates(MutualTlsSettings()).check(ehr.tenant(), None, {}.get)
 
 
 def test_a_refused_certificate_burns_no_token_and_is_the_same_401() -> None:
