@@ -35,8 +35,9 @@ class Ledger:
         )
 
     def note(self, step: Step, digest: str, files: Sequence[str] = ()) -> None:
-        """Write down that the step is finished."""
-        table = self._read()
+        """Write down that the step is finished, and forget those made of what it left before."""
+        later = STEPS[STEPS.index(step) + 1 :]
+        table = {name: entry for name, entry in self._read().items() if name not in later}
         made = {name: sha256(self.work / name) for name in files}
         table[step] = {"digest": digest, "files": made}
         save(self.work / "steps.json", table)

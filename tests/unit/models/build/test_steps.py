@@ -30,6 +30,15 @@ def test_a_product_that_is_not_as_it_was_left_is_made_again(tmp_path: Path, dama
     assert not ledger.is_done("export", "a")
 
 
+def test_what_was_made_of_a_product_that_is_made_again_is_not_done(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for step in ("train", "export", "evaluate"):
+        ledger.note(step, "a")
+    ledger.note("export", "a")
+    assert ledger.is_done("train", "a")
+    assert not ledger.is_done("evaluate", "a")
+
+
 def test_a_ledger_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "steps.json").write_text("{")
     with pytest.raises(BuildError, match=r"steps\.json: cannot be read"):
