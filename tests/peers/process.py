@@ -40,7 +40,8 @@ class Process:
         self.folder = folder
         self.log = folder / "peer.log"
         self._ready = ready
-        self._env = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8", **(env or {})}
+        here = {"HOME": str(folder), "TMPDIR": str(folder)}
+        self._env = {"PATH": os.defpath, "LANG": "C.UTF-8", **here, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

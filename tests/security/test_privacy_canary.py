@@ -547,6 +547,16 @@ def test_no_byte_of_the_append_only_file_names_anybody(story: Story) -> None:
     assert story.planted.found({"append-only file": story.aof}) == {}
 
 
+def test_no_byte_of_a_dump_names_anybody(story: Story) -> None:
+    """As a backup would hold it."""
+    story.redis.config_set("rdbcompression", "no")
+    story.redis.save()
+    at = {name: story.redis.config_get(name)[name] for name in ("dir", "dbfilename")}
+    dump = (Path(at["dir"]) / at["dbfilename"]).read_bytes()
+    assert b"cds:study:" in dump
+    assert story.planted.found({"dump": dump}) == {}
+
+
 def test_what_names_the_content_in_redis_cannot_be_tried_out(story: Story) -> None:
     """A plain digest of a UID would tell whoever has a list of UIDs which of them are here."""
     uid = story.planted.uid("study uid final")
@@ -599,6 +609,15 @@ def test_no_file_of_the_site_names_anybody(story: Story) -> None:
     assert story.planted.found({f"{path}\n": content for path, content in files.items()}) == {}
     assert story.planted.within("\n".join(files)) == []
     assert [path for path in files if ".dcm" in path.lower()] == []
+
+
+def test_nothing_that_was_left_elsewhere_names_anybody(story: Story) -> None:
+    """Temporary files too: the folder is the home and the place for them of web and worker."""
+    files = files_below(story.site.folder)
+    elsewhere = {path: each for path, each in files.items() if not path.startswith("state/")}
+    assert any(path.endswith(".toml") for path in elsewhere)
+    assert story.planted.found(elsewhere) == {}
+    assert story.planted.within("\n".join(files)) == []
 
 
 def test_no_process_shows_anybody_in_its_command_line_or_environment(story: Story) -> None:
