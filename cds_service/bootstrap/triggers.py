@@ -119,7 +119,7 @@ def archive_days(site: Site, dispatcher: Dispatcher) -> list[ArchiveDays]:
 
 
 def _tenants_of(site: Site, archive: str) -> Sequence[str]:
-    return [tenant.name for tenant in readable(site) if tenant.archive == archive]
+    return [tenant.name for tenant in readable(site) if archive in tenant.archives]
 
 
 def poll(site: Site, dispatcher: Dispatcher) -> Poll:

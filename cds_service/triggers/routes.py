@@ -77,7 +77,7 @@ def notifications_blueprint(desk: NotificationDesk) -> Blueprint:
 
     @blueprint.post(ARCHIVE_PATH.format("<archive>"))
     def images(archive: str) -> Response:
-        tenants = [each for each in desk.tenants() if each.archive == archive]
+        tenants = [each for each in desk.tenants() if archive in each.archives]
         desk.admit("archive", archive, tenants)
         body = _body() or {}
         study_uid = uid(text(body, "StudyInstanceUID", 64))

@@ -24,6 +24,9 @@ from tests.unit.fhir_mapping.test_notification import event, topical
 SECRETS = NotificationSecrets(["a-site-secret", "an-older-one"])
 TENANT = ehr.tenant()
 OTHER = TENANT.model_copy(update={"name": "other", "archive": "elsewhere"})
+BOTH = TENANT.model_copy(
+    update={"name": "both", "archive": "elsewhere", "further_archives": (TENANT.archive,)}
+)
 FHIR, ARCHIVE = f"/notifications/fhir/{TENANT.name}", f"/notifications/archive/{TENANT.archive}"
 
 
@@ -45,11 +48,11 @@ class Gate:
 class Door:
     """The blueprint alone in an application."""
 
-    def __init__(self, gate: Gate | None = None) -> None:
+    def __init__(self, gate: Gate | None = None, *more: TenantSettings) -> None:
         self.queue, self.keys = Queue(), FewKeys()
         self.gate = gate or Gate(error=InvalidToken(Refusal.MISSING))
         desk = NotificationDesk(
-            lambda: [TENANT, OTHER],
+            lambda: [TENANT, OTHER, *more],
             self.gate,  # type: ignore[arg-type]  # the one function that is called
             SECRETS,
             notices(self.queue),
@@ -218,6 +221,12 @@ def test_an_archive_names_a_study_to_the_tenants_whose_images_it_has() -> None:
             "version": "20261122T083000",
         }
     ]
+
+
+def test_a_further_archive_names_studies_to_a_tenant_too() -> None:
+    door = Door(None, BOTH)
+    assert door.post(ARCHIVE, {"StudyInstanceUID": "1.2.3"}).status_code == 200
+    assert [each["tenant"] for each in door.queue.notices] == [TENANT.name, BOTH.name]
 
 
 @pytest.mark.parametrize("uid", [None, "", "x", "1.2.3/../4", "1" * 65, 7, ["1.2"]])
