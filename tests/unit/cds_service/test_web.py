@@ -223,4 +223,4 @@ def test_slow_clients_do_not_keep_others_waiting(at: Site, port: int) -> None:
             )
         started = time.perf_counter()
         assert post(port, BODY, signed(at))[0] == 200
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < 8  # they are cut off at 10 s

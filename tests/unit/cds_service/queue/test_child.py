@@ -98,7 +98,7 @@ def test_a_job_is_interrupted_at_its_deadline_even_if_it_catches_every_exception
 
     begun = time.monotonic()
     assert run_once(message(0.1), stubborn, tmp_path)["kind"] == "timeout"
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
 
 
 def test_no_alarm_is_left_after_a_job(tmp_path: Path) -> None:
