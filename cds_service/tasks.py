@@ -49,6 +49,16 @@ def _nobody(order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -
     """Nobody is told."""
 
 
+def both(first: Ended, second: Ended) -> Ended:
+    """Tell two, one after the other."""
+
+    def ended(order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -> None:
+        first(order, record, analysis)
+        second(order, record, analysis)
+
+    return ended
+
+
 class ReportWriter(Protocol):
     """Writes a result into the EHR's FHIR server (see `reports`)."""
 

@@ -119,6 +119,15 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in found)
 
 
+def age(seconds: float) -> str:
+    """How long ago something was, in one unit."""
+    if seconds < 120:
+        return f"{seconds:.0f}\u00a0s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f}\u00a0min"
+    return f"{seconds / 3600:.0f}\u00a0h" if seconds < 172_800 else f"{seconds / 86_400:.0f}\u00a0d"
+
+
 def counted(number: int, one: str, many: str) -> str:
     """``1 study``, ``2 studies``."""
     return f"{number} {one if number == 1 else many}"

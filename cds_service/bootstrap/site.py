@@ -25,6 +25,8 @@ from cds_service.errors import UnsafeSettings
 from cds_service.evidence.ledger import EvidenceLedger
 from cds_service.feedback import CardLedger
 from cds_service.model_choice import ServedModels, served_models, unfit
+from cds_service.ops.drift import DriftLedger
+from cds_service.ops.upstreams import Listening, Upstream, UpstreamBoard
 from cds_service.queue.connection import refuse_unsafe, web_connection, worker_connection
 from cds_service.queue.enqueue import Dispatcher
 from cds_service.queue.listing import live_hosts
@@ -150,6 +152,7 @@ class Site:
         return Archive(
             self._allowance(archive.name, archive.base_url, archive.private_network),
             credential=_archive_credential(archive),
+            breaker=self._listening(Upstream("archive", archive.name)),
             retrieval=RetrievalPolicy(
                 deadline_s=archive.deadline_s,
                 series_bytes=archive.series_bytes,
@@ -164,7 +167,9 @@ class Site:
         policy = HttpPolicy(deadline_s=deadline_s, silence_s=deadline_s, attempts=3)
         allowance = self._allowance(archive.name, archive.base_url, archive.private_network)
         credential = _archive_credential(archive)
-        return StowService(HttpClient(allowance, credential=credential, policy=policy))
+        breaker = self._listening(Upstream("archive", archive.name))
+        client = HttpClient(allowance, credential=credential, policy=policy, breaker=breaker)
+        return StowService(client)
 
     def evidence_ledger(self, *, patient: bool) -> EvidenceLedger:
         """What became of each study's evidence."""
@@ -182,12 +187,43 @@ class Site:
     def caller_keys(self) -> CallerKeySets:
         """The public keys of the tenants' EHRs."""
         clients = {
-            tenant.jwks_url: HttpClient(self.jwks_allowance(tenant), policy=KEYS_POLICY)
-            for tenant in self.settings.tenants
-            if tenant.jwks_url
+            url: HttpClient(
+                self.jwks_allowance(tenant),
+                policy=KEYS_POLICY,
+                breaker=self._listening(Upstream("keys", tenant.name)),
+            )
+            for url, tenant in self._key_sets.items()
         }
         request = Request("GET", "", "", {"Accept": "*/*"})
         return CallerKeySets(lambda url: clients[url].send(request).body, time.monotonic)
+
+    @property
+    def _key_sets(self) -> dict[str, TenantSettings]:
+        """The tenant by which each key set is named; the first, where several share one."""
+        return {t.jwks_url: t for t in reversed(self.settings.tenants) if t.jwks_url}
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """Whom we depend on and call ourselves, hooks aside."""
+        key_sets = {tenant.name for tenant in self._key_sets.values()}
+        return (
+            *(Upstream("archive", archive.name) for archive in self.settings.archives),
+            *(Upstream("fhir", t.name) for t in self.settings.tenants if t.backend != "none"),
+            *(Upstream("keys", t.name) for t in self.settings.tenants if t.name in key_sets),
+        )
+
+    def _listening(self, upstream: Upstream) -> Listening:
+        """A breaker for our calls of one upstream that leaves word of how they went."""
+        return Listening(upstream=upstream, board=lambda: self._upstream_board)
+
+    @cached_property
+    def _upstream_board(self) -> UpstreamBoard:
+        """Impatient even in a worker: no call waits for it."""
+        return UpstreamBoard(web_connection(self.settings.redis_url))
+
+    def drift_ledger(self) -> DriftLedger:
+        """What the models' last results were."""
+        return DriftLedger(self._connection(patient=True))
 
     def _allowance(self, name: str, base_url: str, private: bool) -> Allowance:
         http_ok = self.settings.environment == "development" or on_this_machine(base_url)
@@ -199,7 +235,8 @@ class Site:
             return None
         fhir = self.fhir_allowance(tenant)
         credential = self._backend_services(tenant) or NoCredential()
-        return FhirServer(fhir, credential=credential, watch=self.watch(tenant))
+        breaker = self._listening(Upstream("fhir", tenant.name))
+        return FhirServer(fhir, credential=credential, watch=self.watch(tenant), breaker=breaker)
 
     def watch(self, tenant: TenantSettings) -> Watch:
         """What keeps an audit trail of a tenant's FHIR server; it begins to work when used."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
 from flask import Blueprint, Flask
 from prometheus_client.registry import Collector
 
+from cds_service.bootstrap.ops import operations
 from cds_service.bootstrap.site import Site
 from cds_service.bootstrap.smart import launch_door
 from cds_service.bootstrap.triggers import notification_desk
@@ -24,19 +24,17 @@ from cds_service.feedback import CardLedger
 from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.invoke import HookDesk
 from cds_service.hooks.routes import Gate
+from cds_service.ops.depth import failed_studies, open_studies
 from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
 from cds_service.queue.listing import live_hosts
-from cds_service.queue.records import FAILED
 from cds_service.queue.transport import Transport
 from cds_service.scrapes import DisabledModels, FeedbackCounts, Gauges, ShadowRuns
 from cds_service.security.jwt import Verifier
 from cds_service.security.replay import UsedTokens
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import TenantSettings
-from cds_service.shadow.lane import of_shadow
 from cds_service.smart import smart_blueprint
 from cds_service.switches import Disabled
-from cds_service.triggers.notices import of_notice
 from cds_service.triggers.routes import notifications_blueprint
 from cds_service.viewer.routes import viewer_blueprint
 from cds_service.web import WebDependencies, create_app, web_metrics
@@ -74,7 +72,11 @@ def web_app(site: Site) -> Flask:
             rights=site.rights_board(patient=False).standing,
             checks=_checks(site, dispatcher, disabled),
             signing_keys=site.published_keys,
-            blueprints=[_viewer(site, dispatcher, ledger), *_launches(site, desk, dispatcher)],
+            blueprints=[
+                _viewer(site, dispatcher, ledger),
+                *_launches(site, desk, dispatcher),
+                *operations(site, dispatcher),
+            ],
             gated=[partial(_notifications, site, dispatcher)],
         )
     )
@@ -133,14 +135,9 @@ def _gauges(dispatcher: Dispatcher) -> Gauges:
     }
     return {
         **waiting,
-        "studies_open": lambda: _studies(records.open_records(due_only=False)),
-        "studies_failed": lambda: _studies(records.listed(FAILED)),
+        "studies_open": partial(open_studies, records),
+        "studies_failed": partial(failed_studies, records),
     }
-
-
-def _studies(ids: Sequence[str]) -> int:
-    """How many are studies; the rest are shadow runs and notices."""
-    return sum(not (of_shadow(each) or of_notice(each)) for each in ids)
 
 
 def _scraped(site: Site, ledger: CardLedger, disabled: Disabled) -> list[Collector]:

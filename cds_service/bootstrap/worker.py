@@ -16,6 +16,7 @@ from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
 from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
 from cds_service.explanation import ModelNotes, notes_of
+from cds_service.ops.drift import DriftNotes
 from cds_service.orders import content_of
 from cds_service.queue import JobContext, QueueUnavailable, WorkerPolicy, run_worker
 from cds_service.reports import FhirReports, NoReports
@@ -23,7 +24,7 @@ from cds_service.rights import PermittedReports
 from cds_service.settings import TenantSettings
 from cds_service.shadow import ShadowLane, is_shadow
 from cds_service.shadow.run import ShadowRun
-from cds_service.tasks import ReportWriter, StudyTask
+from cds_service.tasks import ReportWriter, StudyTask, both
 from cds_service.triggers.followup import FollowUp
 from cds_service.triggers.notices import is_notice
 from cds_service.writing.writer import FhirWriter
@@ -150,7 +151,7 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         models=site.models_in_use(site.disabled_models(patient=True)),
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
-        ended=keeping(site, writers, shadows.offer),
+        ended=both(keeping(site, writers, shadows.offer), DriftNotes(site.drift_ledger())),
         content=lambda tenant, ref, read: content_of(ref, tenant, site.sealer.study_key, read=read),
     )
 

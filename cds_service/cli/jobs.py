@@ -15,6 +15,7 @@ from cds_service.bootstrap import Site
 from cds_service.cli import NotThere
 from cds_service.cli.output import add_row, console, folding_table
 from cds_service.queue import JobRow, dead_letters, jobs
+from cds_service.wording import age
 
 
 @click.group(name="jobs", invoke_without_command=True)
@@ -68,14 +69,8 @@ def _table(rows: Sequence[JobRow], evidence: Mapping[str, str]) -> Table:
             row.priority,
             str(row.attempts),
             row.error_kind,
-            _duration(row.age_s),
-            _duration(row.quiet_s),
+            age(row.age_s),
+            age(row.quiet_s),
             *([evidence.get(row.study, "")] if evidence else []),
         )
     return table
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

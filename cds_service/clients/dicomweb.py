@@ -20,7 +20,7 @@ from cds_service.clients.facts import (
     study_facts,
 )
 from cds_service.clients.http import Answer, Credential, HttpClient, Request
-from cds_service.clients.policy import MIB, Deadline, HttpPolicy, RetrievalPolicy
+from cds_service.clients.policy import MIB, Breaker, Deadline, HttpPolicy, RetrievalPolicy
 from cds_service.clients.quirks import QUIRKS, Quirk
 from cds_service.clients.retrieval import Retrieval
 from cds_service.security.egress import Allowance
@@ -52,6 +52,7 @@ class Archive:
         retrieval: RetrievalPolicy | None = None,
         quirk: Quirk = QUIRKS["standard"],
         client: HttpClient | None = None,
+        breaker: Breaker | None = None,
     ) -> None:
         self.retrieval = retrieval or RetrievalPolicy()
         self.policy = policy or HttpPolicy(bytes_cap=32 * MIB)
@@ -60,6 +61,7 @@ class Archive:
             credential=credential or NoCredential(),
             policy=self.policy,
             connections=max(8, self.retrieval.requests_in_flight),
+            breaker=breaker,
         )
         self._quirk = quirk
         self._lock = threading.Lock()

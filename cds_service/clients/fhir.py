@@ -24,7 +24,7 @@ from cds_service.clients.interactions import (
     writing,
 )
 from cds_service.clients.outcomes import FHIR_JSON, issue_codes
-from cds_service.clients.policy import MIB, Deadline, HttpPolicy
+from cds_service.clients.policy import MIB, Breaker, Deadline, HttpPolicy
 from cds_service.security.egress import Allowance
 from fhir_mapping.audit_event import Interaction
 
@@ -62,12 +62,14 @@ class FhirServer:
         policy: HttpPolicy | None = None,
         client: HttpClient | None = None,
         watch: Watch = nobody,
+        breaker: Breaker | None = None,
     ) -> None:
         self._watch = watch
         self._client = client or HttpClient(
             allowance,
             credential=credential or NoCredential(),
             policy=policy or HttpPolicy(bytes_cap=8 * MIB),
+            breaker=breaker,
         )
 
     @property

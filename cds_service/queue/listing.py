@@ -72,9 +72,23 @@ class WorkerRow:
 
 def jobs(records: StudyRecords, limit: int = 1000) -> list[JobRow]:
     """Open studies, those first that wait longest for news, then ended ones, newest first."""
-    ids = records.open_records(due_only=False, limit=limit)
-    ids += records.listed(ENDED, limit - len(ids)) if len(ids) < limit else []
-    return _rows(records, ids)
+    under_way = open_jobs(records, limit)
+    return under_way + ended_jobs(records, limit - len(under_way))
+
+
+def open_jobs(records: StudyRecords, limit: int = 1000) -> list[JobRow]:
+    """Studies that wait or run, those first that wait longest for news."""
+    return _rows(records, records.open_records(due_only=False, limit=limit))
+
+
+def ended_jobs(records: StudyRecords, limit: int = 1000) -> list[JobRow]:
+    """Studies that have ended, well or not, newest first."""
+    return _rows(records, records.listed(ENDED, limit) if limit > 0 else [])
+
+
+def job(records: StudyRecords, study: str) -> JobRow | None:
+    """One study; None if there is no record of it."""
+    return next(iter(_rows(records, [study])), None)
 
 
 def dead_letters(records: StudyRecords, limit: int = 1000) -> list[JobRow]:
@@ -124,6 +138,8 @@ def _age_s(heard: object, now_s: float) -> float | None:
 
 
 def _rows(records: StudyRecords, ids: list[str]) -> list[JobRow]:
+    if not ids:
+        return []
     now_ms = records.now_ms()
     found = records.with_steps(ids)
     return [_row(record, reached, now_ms) for record, reached in found if record is not None]

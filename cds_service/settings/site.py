@@ -19,6 +19,7 @@ from pydantic_settings import (
 from cds_service.errors import UnsafeSettings
 from cds_service.settings.audit import AuditSettings
 from cds_service.settings.environment import PREFIX, ConfigPath
+from cds_service.settings.ops import OpsSettings
 from cds_service.settings.pages import PagesSettings
 from cds_service.settings.parts import (
     ArchiveSettings,
@@ -106,6 +107,9 @@ class Settings(BaseSettings):
 
     pages: PagesSettings = PagesSettings()
     """What the explanation page keeps."""
+
+    ops: OpsSettings = OpsSettings()
+    """Who may see the operations page."""
 
     triggers: TriggerSettings = TriggerSettings()
     """What starts an analysis before a hook asks."""

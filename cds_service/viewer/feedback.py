@@ -7,9 +7,7 @@ page and goes when it goes.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from threading import Lock
+from collections.abc import Mapping
 from typing import Protocol
 
 from cds_service.cards import OVERRIDE_REASONS
@@ -17,7 +15,6 @@ from cds_service.claims import claim_of
 from cds_service.explanation import ExplanationPage, ReaderAnswer
 
 COMMENT_CHARACTERS = 500
-_REMEMBERED = 1000
 _OUTCOMES = {"agree": "accepted", "disagree": "overridden"}
 
 
@@ -28,29 +25,6 @@ class AnswerLedger(Protocol):
         self, study: str, claims: Mapping[str, tuple[str, str]], outcome: str, reason: str
     ) -> bool:
         """Whether the answer to these claims was new. Raises QueueUnavailable."""
-
-
-class Pace:
-    """At most so many answers a minute for each page; remembers the pages answered last."""
-
-    def __init__(self, per_minute: int, clock_s: Callable[[], float]) -> None:
-        self._per_minute = per_minute
-        self._clock_s = clock_s
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
-        self._lock = Lock()
-
-    def admits(self, explanation_id: str) -> bool:
-        """Whether one more answer may be taken now; it is counted if so."""
-        now_s = self._clock_s()
-        with self._lock:
-            times = self._times.setdefault(explanation_id, deque(maxlen=self._per_minute))
-            self._times.move_to_end(explanation_id)
-            while len(self._times) > _REMEMBERED:
-                self._times.popitem(last=False)
-            if len(times) == self._per_minute and now_s - times[0] < 60:
-                return False
-            times.append(now_s)
-            return True
 
 
 def answer_of(form: Mapping[str, str], at_ms: int) -> ReaderAnswer | None:

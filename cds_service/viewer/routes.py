@@ -20,9 +20,10 @@ from cds_service.card_files import CardFile
 from cds_service.queue.errors import QueueUnavailable
 from cds_service.recalls import Concerned, nothing_recalled
 from cds_service.security.links import Links, OpenedLink
+from cds_service.security.pace import Pace
 from cds_service.settings.pages import PagesSettings
 from cds_service.store import ExplanationStore, StoredExplanation, StoreError
-from cds_service.viewer.feedback import AnswerLedger, Pace, answer_of, note
+from cds_service.viewer.feedback import AnswerLedger, answer_of, note
 from cds_service.viewer.render import Pages
 from cds_service.viewer.stack import KEY_IMAGE, index_of, key_image, slice_of
 from cds_service.viewer.status import StatusDesk, Studies, add_status
