@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cds_service.clients import dicomjson as dj
-from cds_service.clients.errors import BadAnswer, Conflict, Rejected
+from cds_service.clients.errors import BadAnswer, Rejected
 from cds_service.clients.http import Answer, HttpClient, Request
 
 PIECE_BYTES = 64 * 1024
