@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -25,6 +26,7 @@ READY_S = 60.0
 """For everything to answer; the demo studies are drawn in this time."""
 
 CLIENT_ID = "scanhook"
+EVIDENCE_LIBRARIES = ("highdicom", "reportlab")
 
 CONFIG = Template("""\
 # made by `scanhook demo`; every name is explained in docs/settings.md
@@ -54,7 +56,16 @@ archive = "demo-archive"
 backend = "smart"
 client_id = "$client_id"
 signing_key_file = "$key"
+$evidence
 """)
+
+EVIDENCE = """
+[tenants.evidence]
+objects = ["report", "outline", "map", "picture"]
+pdf = true
+key_image = true
+"""
+"""Where the libraries of ``scanhook[evidence]`` are installed, the demo stores what they make."""
 
 
 class NoEmbeddedQueue(ServiceError):
@@ -148,6 +159,7 @@ def _configured(folder: Path, **values: str) -> Path:
         state=str(folder / "state"),
         key=str(key),
         client_id=CLIENT_ID,
+        evidence=EVIDENCE if all(map(find_spec, EVIDENCE_LIBRARIES)) else "",
     )
     path = folder / "scanhook.toml"
     _write_private(path, text)

@@ -9,7 +9,9 @@ import click
 
 from cds_service import logs
 from cds_service.cli.stopping import hear_signals
+from cds_service.clients.errors import UpstreamError
 from cds_service.sandbox import SandboxPlan, serve
+from cds_service.security.egress import NotAllowed
 from cds_service.settings import SandboxSecrets
 
 
@@ -26,6 +28,8 @@ from cds_service.settings import SandboxSecrets
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder of DICOM files to make patients and charts of, too.",
 )
+@click.option("--archive", default="", help="Another archive's DICOMweb base, to take charts from.")
+@click.option("--fhir", default="", help="Another FHIR server's base, whose charts are shown.")
 @click.option("--ehr-port", default=0, help="0 takes a free one.")
 @click.option("--archive-port", default=0, help="0 takes a free one.")
 @click.option("--demo-studies/--no-demo-studies", default=True, help="The studies of the demo.")
@@ -33,12 +37,19 @@ def command(
     cds: str,
     state: Path,
     studies: Path | None,
+    archive: str,
+    fhir: str,
     ehr_port: int,
     archive_port: int,
     demo_studies: bool,
 ) -> None:
-    """The demo EHR and the demo archive, on loopback, until told to stop."""
+    """The demo EHR and the demo archive, on loopback, until told to stop.
+
+    Tokens for another archive or FHIR server: SCANHOOK_SANDBOX_ARCHIVE_TOKEN and
+    SCANHOOK_SANDBOX_FHIR_TOKEN in the environment.
+    """
     logs.configure()
+    secrets = SandboxSecrets()
     plan = SandboxPlan(
         cds_base=cds.rstrip("/"),
         state_folder=state,
@@ -46,11 +57,19 @@ def command(
         with_demo=demo_studies,
         ehr_port=ehr_port,
         archive_port=archive_port,
-        archive_token=SandboxSecrets().archive_token.get_secret_value(),
+        archive_token=secrets.archive_token.get_secret_value(),
+        other_archive=archive.rstrip("/"),
+        other_fhir=fhir.rstrip("/"),
+        fhir_token=secrets.fhir_token.get_secret_value(),
     )
-    with serve(plan) as sandbox:
+    try:
+        sandbox = serve(plan)
+    except (NotAllowed, UpstreamError) as error:
+        raise click.ClickException(error.sentence) from None
+    with sandbox:
         click.echo(f"charts: {sandbox.ehr_url}/")
         click.echo(f"archive: {sandbox.archive_url}")
+        click.echo(f"FHIR: {sandbox.fhir_url}")
         hear_signals()
         with contextlib.suppress(KeyboardInterrupt):
             sandbox.wait()

@@ -1,6 +1,6 @@
-"""The demo archive: QIDO-RS and WADO-RS over folders of DICOM files (PS3.18 10.4, 10.6).
+"""The demo archive: WADO-RS, STOW-RS and QIDO-RS over DICOM files (PS3.18 10.4, 10.5, 10.6).
 
-Instances are sent as they are stored, byte for byte. Nothing is transcoded, rendered or stored.
+Instances are sent as they are stored, byte for byte. Nothing is transcoded or rendered.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from werkzeug.http import parse_options_header
 
 from cds_service.sandbox.archive_query import InvalidQuery, Level, Row, dicom_json, search
 from cds_service.sandbox.catalogue import Catalogue, StoredInstance
+from cds_service.sandbox.holdings import Holdings
+from cds_service.sandbox.storing import STORED_BYTES, NotMultipart, store
 
 BASE_PATH = "/dicom-web"
 DICOM_JSON = "application/dicom+json"
 _CHUNK_BYTES = 256 * 1024
 
 
-def create_archive_app(catalogue: Catalogue, bearer_token: str = "") -> Flask:
-    """The archive over `catalogue`; with a `bearer_token`, who does not send it gets 401."""
+def create_archive_app(holdings: Holdings, bearer_token: str = "") -> Flask:
+    """The archive over `holdings`; with a `bearer_token`, who does not send it gets 401."""
     app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = STORED_BYTES
     app.url_map.strict_slashes = False
 
     @app.before_request
@@ -38,14 +41,15 @@ def create_archive_app(catalogue: Catalogue, bearer_token: str = "") -> Flask:
     def refuse(error: HTTPException) -> Response:
         return Response(f"{error.description}\n", error.code, mimetype="text/plain")
 
-    _add_search(app, catalogue)
-    _add_retrieve(app, catalogue)
+    _add_search(app, holdings)
+    _add_retrieve(app, holdings)
+    _add_store(app, holdings)
     return app
 
 
-def _add_search(app: Flask, catalogue: Catalogue) -> None:
+def _add_search(app: Flask, holdings: Holdings) -> None:
     def answer(level: Level, study: str = "", series: str = "") -> Response:
-        rows = _rows(catalogue, study, series)
+        rows = _rows(holdings.catalogue, study, series)
         if (study or series) and not rows:
             return Response(status=204)
         try:
@@ -70,14 +74,18 @@ def _add_search(app: Flask, catalogue: Catalogue) -> None:
         app.add_url_rule(BASE_PATH + path, name, answer, defaults={"level": level})
 
 
-def _add_retrieve(app: Flask, catalogue: Catalogue) -> None:
+def _add_retrieve(app: Flask, holdings: Holdings) -> None:
     def instances(study: str, series: str = "", instance: str = "") -> Response:
-        return _multipart(_found(catalogue, study, series, instance), single=bool(instance))
+        return _multipart(
+            _found(holdings.catalogue, study, series, instance), single=bool(instance)
+        )
 
     def metadata(study: str, series: str = "", instance: str = "") -> Response:
         if not _accepts(DICOM_JSON, "application/json"):
             abort(406, "Metadata are sent in application/dicom+json.")
-        headers = [dicom_json(one.header) for one in _found(catalogue, study, series, instance)]
+        headers = [
+            dicom_json(one.header) for one in _found(holdings.catalogue, study, series, instance)
+        ]
         return Response(json.dumps(headers), mimetype=DICOM_JSON)
 
     for path in (
@@ -87,6 +95,25 @@ def _add_retrieve(app: Flask, catalogue: Catalogue) -> None:
     ):
         app.add_url_rule(BASE_PATH + path, f"retrieve {path}", instances)
         app.add_url_rule(f"{BASE_PATH}{path}/metadata", f"metadata {path}", metadata)
+
+
+def _add_store(app: Flask, holdings: Holdings) -> None:
+    def stored(study: str = "") -> Response:
+        if not _accepts(DICOM_JSON, "application/json"):
+            abort(406, "What became of each instance is told in application/dicom+json.")
+        kind, options = parse_options_header(request.headers.get("Content-Type"))
+        if kind != "multipart/related" or options.get("type") != "application/dicom":
+            abort(415, 'Instances are taken as multipart/related; type="application/dicom".')
+        pieces = iter(lambda: request.stream.read(_CHUNK_BYTES), b"")
+        try:
+            outcome = store(holdings, pieces, request.headers["Content-Type"], study)
+        except NotMultipart as error:
+            abort(400, str(error))
+        body = json.dumps(dicom_json(outcome.told(_base_url())))
+        return Response(body, outcome.status, mimetype=DICOM_JSON)
+
+    for path in ("/studies", "/studies/<study>"):
+        app.add_url_rule(BASE_PATH + path, f"store {path}", stored, methods=["POST"])
 
 
 def _base_url() -> str:

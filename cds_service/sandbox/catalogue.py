@@ -85,8 +85,13 @@ def read_catalogue(folders: Iterable[Path]) -> Catalogue:
 
     An instance that is there twice counts once.
     """
+    return catalogue_of(_instances(folders))
+
+
+def catalogue_of(instances: Iterable[StoredInstance]) -> Catalogue:
+    """Instances by study and series, each once."""
     found: dict[str, dict[str, dict[str, StoredInstance]]] = {}
-    for instance in _instances(folders):
+    for instance in instances:
         series = found.setdefault(instance.study_uid, {}).setdefault(instance.series_uid, {})
         series.setdefault(instance.sop_instance_uid, instance)
     return Catalogue({uid: _study(uid, series) for uid, series in found.items()})
@@ -97,12 +102,13 @@ def _instances(folders: Iterable[Path]) -> Iterator[StoredInstance]:
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder).parts
             if path.is_file() and not any(part.startswith(".") for part in relative):
-                instance = _instance(path)
+                instance = stored_instance(path)
                 if instance is not None:
                     yield instance
 
 
-def _instance(path: Path) -> StoredInstance | None:
+def stored_instance(path: Path) -> StoredInstance | None:
+    """Raises nothing: what is no instance, or names none, is ``None``."""
     try:
         with warnings.catch_warnings():
             # odd values are the business of whoever reads the images, not of a demo archive

@@ -1,77 +1,116 @@
-"""The demo EHR's pages: patients, a chart with its cards, an order, what was sent and written."""
+"""The demo EHR's pages: patients, a chart with its cards, orders, the encounter, the drawer."""
 
 from __future__ import annotations
 
-import json
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
-from markdown_it import MarkdownIt
-from markupsafe import Markup
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from cds_service.sandbox import visit
 from cds_service.sandbox.fhir_errors import FhirRefusal
-from cds_service.sandbox.fhir_store import FhirStore
-from cds_service.sandbox.hook_client import Exchange, HookClient
-from cds_service.sandbox.results import CardResult, card_result
-from cds_service.sandbox.visit import (
-    ORDER_SELECT,
-    PATIENT_VIEW,
-    open_chart,
-    patient_summary,
-    patients,
-    select_order,
-    written_resources,
+from cds_service.sandbox.holdings import StoredObject
+from cds_service.sandbox.hook_client import FEEDBACK, Exchange, HookClient
+from cds_service.sandbox.records import Records
+from cds_service.sandbox.shown import (
+    dicts,
+    override_reasons,
+    shown_card,
+    shown_exchange,
+    shown_object,
+    shown_resource,
 )
+from cds_service.sandbox.visit import PatientSummary, patient_summary
 
 MOST_REFRESHES = 30
 REFRESH_S = 2
-_INDICATORS = frozenset({"info", "warning", "critical"})
+SHOWN_CALLS = 20
+LONGEST_COMMENT = 500
 
-# pictures would be requests to somebody else's server; raw HTML stays text
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-_MARKDOWN.disable("image")
+Stored = Callable[[str], Iterable[StoredObject]]
+"""What was stored into the archive for a study, by its UID."""
+
+ORDER_STEPS: dict[str, Callable[..., tuple[Exchange, ...]]] = {
+    "select": visit.select_order,
+    "sign": visit.sign_order,
+    "dispatch": visit.dispatch_order,
+}
+"""What the buttons of order entry fire, one after another."""
+
+ENCOUNTER_STEPS = {"discharge": visit.discharge, "start": visit.start_encounter}
+
+
+class Answered:
+    """What the user did about cards: an EHR does not show those again."""
+
+    def __init__(self) -> None:
+        self._words: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+
+    def add(self, patient_id: str, card: str, words: str) -> None:
+        """Remember it for this patient."""
+        with self._lock:
+            self._words[patient_id, card] = words
+
+    def words(self, patient_id: str, card: str) -> str:
+        """What was done; empty if nothing was."""
+        with self._lock:
+            return self._words.get((patient_id, card), "")
 
 
 @dataclass(frozen=True)
-class ShownCard:
-    """One card as the template draws it."""
+class Desk:
+    """What the pages are made from; `since` is a FHIR instant (see `visit.written_resources`)."""
 
-    uuid: str
-    summary: str
-    detail: Markup
-    indicator: str
-    source: str
-    links: list[dict[str, str]]
-    reasons: list[dict[str, str]]
-    result: CardResult
-    set_aside: str
+    records: Records
+    hooks: HookClient
+    stored: Stored
+    since: str
+    answered: Answered
+
+    def patient(self, patient_id: str) -> PatientSummary:
+        """Raises FhirRefusal: there is none, or the server does not say."""
+        return patient_summary(self.records, self.records.read("Patient", patient_id))
+
+    def page(
+        self, template: str, patient: PatientSummary, calls: tuple[Exchange, ...] = (), **more: Any
+    ) -> str:
+        """A page of one patient, with what the calls that it made brought."""
+        cards = [
+            shown_card(card, one.service, self.answered.words(patient.id, str(card.get("uuid"))))
+            for one in calls
+            for card in one.cards
+        ]
+        return render_template(
+            template,
+            patient=patient,
+            cards=cards,
+            calls=calls,
+            pending=any(card.result.pending and not card.answered for card in cards),
+            encounter=visit.encounter(self.records, patient.id),
+            **self.drawer(patient),
+            **more,
+        )
+
+    def drawer(self, patient: PatientSummary) -> dict[str, Any]:
+        """What went over the wire for this patient, newest first."""
+        own = [one for one in self.hooks.exchanges if one.patient_id == patient.id]
+        written = visit.written_resources(self.records, patient.id, self.since)
+        objects = [o for study in patient.studies for o in self.stored(visit.study_uid(study))]
+        return {
+            "exchanges": [shown_exchange(o) for o in own if o.hook != FEEDBACK][:SHOWN_CALLS],
+            "feedback": [shown_exchange(o) for o in own if o.hook == FEEDBACK][:SHOWN_CALLS],
+            "written": [shown_resource(resource) for resource in written],
+            "stored": [shown_object(one) for one in objects],
+        }
 
 
-class SetAside:
-    """Which cards the user set aside, and why: an EHR does not show them again."""
-
-    def __init__(self) -> None:
-        self._reasons: dict[tuple[str, str], str] = {}
-        self._lock = threading.Lock()
-
-    def add(self, patient_id: str, card: str, reason: str) -> None:
-        """Remember it for this patient."""
-        with self._lock:
-            self._reasons[patient_id, card] = reason
-
-    def reason(self, patient_id: str, card: str) -> str:
-        """Why the card was set aside; empty if it was not."""
-        with self._lock:
-            return self._reasons.get((patient_id, card), "")
-
-
-def chart_pages(store: FhirStore, hooks: HookClient) -> Blueprint:
-    """``/``, ``/patients/<id>`` (fires patient-view), ``.../order`` (order-select), feedback."""
+def chart_pages(desk: Desk) -> Blueprint:
+    """``/``, ``/patients/<id>`` (fires patient-view) and below it ``/order``, ``/encounter``,
+    ``/feedback`` and ``/drawer``."""
     blueprint = Blueprint(
         "chart",
         __name__,
@@ -79,34 +118,10 @@ def chart_pages(store: FhirStore, hooks: HookClient) -> Blueprint:
         static_folder="static",
         static_url_path="/chart",
     )
-    set_aside = SetAside()
-
-    @blueprint.get("/")
-    def patient_list() -> str:
-        return render_template("patients.html", patients=patients(store))
-
-    @blueprint.get("/patients/<patient_id>")
-    def chart(patient_id: str) -> str:
-        patient = patient_summary(store, store.read("Patient", patient_id))
-        exchange = open_chart(hooks, patient_id)
-        return _page(store, hooks, "chart.html", patient, exchange, set_aside, PATIENT_VIEW)
-
-    @blueprint.post("/patients/<patient_id>/order")
-    def order(patient_id: str) -> str:
-        patient = patient_summary(store, store.read("Patient", patient_id))
-        exchange = select_order(hooks, patient_id)
-        return _page(store, hooks, "order.html", patient, exchange, set_aside, ORDER_SELECT)
-
-    @blueprint.post("/patients/<patient_id>/feedback")
-    def feedback(patient_id: str) -> AnyResponse:
-        store.read("Patient", patient_id)
-        form = request.form
-        reason = {name: form[name] for name in ("code", "system", "display") if form.get(name)}
-        service = form.get("service", "")
-        if service in (PATIENT_VIEW, ORDER_SELECT) and form.get("card"):
-            hooks.feedback(service, form["card"], reason or None)
-            set_aside.add(patient_id, form["card"], reason.get("display", "no reason given"))
-        return redirect(url_for("chart.chart", patient_id=patient_id), 303)
+    _add_reading(blueprint, desk)
+    _add_orders(blueprint, desk)
+    _add_encounter(blueprint, desk)
+    _add_feedback(blueprint, desk)
 
     @blueprint.errorhandler(FhirRefusal)
     def missing(refusal: FhirRefusal) -> Response:
@@ -115,103 +130,100 @@ def chart_pages(store: FhirStore, hooks: HookClient) -> Blueprint:
     return blueprint
 
 
-def _page(
-    store: FhirStore,
-    hooks: HookClient,
-    template: str,
-    patient: Any,
-    exchange: Exchange,
-    set_aside: SetAside,
-    service: str,
-) -> str:
-    cards = [_shown(card, patient.id, set_aside) for card in exchange.cards]
-    again = request.args.get("again", "0")
-    refreshes = int(again) if again.isdigit() and len(again) < 4 else 0
-    pending = any(card.result.pending and not card.set_aside for card in cards)
-    return render_template(
-        template,
-        patient=patient,
-        service=service,
-        cards=cards,
-        exchange=exchange,
-        exchanges=[_exchange(one) for one in hooks.exchanges if one.patient_id == patient.id][:6],
-        written=[_written(resource) for resource in written_resources(store, patient.id)],
-        pending=pending,
-        refreshes=refreshes,
-        refresh_s=REFRESH_S if pending and refreshes < MOST_REFRESHES else 0,
-    )
+def _add_reading(blueprint: Blueprint, desk: Desk) -> None:
+    @blueprint.get("/")
+    def patient_list() -> str:
+        return render_template("patients.html", patients=visit.patients(desk.records))
+
+    @blueprint.get("/patients/<patient_id>")
+    def chart(patient_id: str) -> str:
+        patient = desk.patient(patient_id)
+        calls = visit.open_chart(desk.hooks, desk.records, patient_id)
+        again = request.args.get("again", "0")
+        refreshes = int(again) if again.isdigit() and len(again) < 4 else 0
+        return desk.page(
+            "chart.html",
+            patient,
+            calls,
+            refreshes=refreshes,
+            refresh_s=REFRESH_S if refreshes < MOST_REFRESHES else 0,
+            orders=visit.orders(desk.records, patient_id),
+        )
+
+    @blueprint.get("/patients/<patient_id>/drawer")
+    def drawer(patient_id: str) -> str:
+        return render_template("drawer.html", **desk.drawer(desk.patient(patient_id)))
 
 
-def _shown(card: dict[str, Any], patient_id: str, set_aside: SetAside) -> ShownCard:
-    """A card's text is the service's: nothing of it is trusted to be markup or a safe address."""
-    source = card.get("source")
-    uuid = str(card.get("uuid", ""))
-    indicator = str(card.get("indicator", "info"))
-    return ShownCard(
-        uuid=uuid,
-        summary=str(card.get("summary", "")),
-        detail=Markup(_MARKDOWN.render(str(card.get("detail", "")))),  # noqa: S704  HTML is off
-        indicator=indicator if indicator in _INDICATORS else "info",
-        source=str(source.get("label", "")) if isinstance(source, dict) else "",
-        links=[_link(link) for link in _dicts(card, "links")],
-        reasons=[
-            {name: str(reason.get(name, "")) for name in ("code", "system", "display")}
-            for reason in _dicts(card, "overrideReasons")
-        ],
-        result=card_result(card),
-        set_aside=set_aside.reason(patient_id, uuid),
-    )
+def _add_orders(blueprint: Blueprint, desk: Desk) -> None:
+    @blueprint.get("/patients/<patient_id>/order")
+    def entry(patient_id: str) -> str:
+        return desk.page(
+            "order.html",
+            desk.patient(patient_id),
+            procedures=visit.PROCEDURES,
+            step="",
+            procedure=visit.PROCEDURES[0],
+        )
+
+    @blueprint.post("/patients/<patient_id>/order")
+    def order(patient_id: str) -> str:
+        patient = desk.patient(patient_id)
+        step, procedure = request.form.get("step"), request.form.get("procedure")
+        if step not in ORDER_STEPS or procedure not in visit.PROCEDURES:
+            abort(400)
+        calls = ORDER_STEPS[step](desk.hooks, desk.records, patient_id, procedure)
+        return desk.page(
+            "order.html",
+            patient,
+            calls,
+            procedures=visit.PROCEDURES,
+            step=step,
+            procedure=procedure,
+        )
 
 
-def _link(link: dict[str, Any]) -> dict[str, str]:
-    """A link that can be followed has an address; a SMART app would need a launch of its own."""
-    url = str(link.get("url", ""))
-    web = urlsplit(url).scheme in ("http", "https") and link.get("type") == "absolute"
-    return {"label": str(link.get("label", "")), "url": url if web else ""}
+def _add_encounter(blueprint: Blueprint, desk: Desk) -> None:
+    @blueprint.post("/patients/<patient_id>/encounter")
+    def encounter(patient_id: str) -> AnyResponse | str:
+        patient = desk.patient(patient_id)
+        step = request.form.get("step")
+        if step == "end":
+            visit.end_encounter(desk.records, patient_id)
+            return redirect(url_for("chart.chart", patient_id=patient_id), 303)
+        if step not in ENCOUNTER_STEPS:
+            abort(400)
+        calls = ENCOUNTER_STEPS[step](desk.hooks, desk.records, patient_id)
+        return desk.page("encounter.html", patient, calls, step=step)
 
 
-def _dicts(card: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = card.get(name)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+def _add_feedback(blueprint: Blueprint, desk: Desk) -> None:
+    @blueprint.post("/patients/<patient_id>/feedback")
+    def feedback(patient_id: str) -> AnyResponse:
+        shown = desk.hooks.shown(patient_id, request.form.get("card", ""))
+        if shown is None:
+            abort(404)
+        exchange, card = shown
+        entry, words = _entry(card)
+        desk.hooks.feedback(exchange.service, patient_id, entry)
+        desk.answered.add(patient_id, card["uuid"], words)
+        return redirect(url_for("chart.chart", patient_id=patient_id), 303)
 
 
-def _exchange(exchange: Exchange) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(exchange.at_s, UTC)
-    return {
-        "number": exchange.number,
-        "hook": exchange.hook,
-        "url": exchange.url,
-        "at": f"{moment:%H:%M:%S} UTC",
-        "took_ms": exchange.took_ms,
-        "status": exchange.status,
-        "problem": exchange.problem,
-        "request": json.dumps(exchange.request, indent=2, ensure_ascii=False),
-        "response": json.dumps(exchange.response, indent=2, ensure_ascii=False),
-    }
-
-
-def _written(resource: dict[str, Any]) -> dict[str, str]:
-    """One line for a resource that was written, and all of it for who opens the line."""
-    return {
-        "kind": resource["resourceType"],
-        "what": _what(resource),
-        "status": str(resource.get("status", "")),
-        "version": resource["meta"]["versionId"],
-        "json": json.dumps(resource, indent=2, ensure_ascii=False),
-    }
-
-
-def _what(resource: dict[str, Any]) -> str:
-    if "conclusion" in resource:
-        return str(resource["conclusion"])
-    value, code = resource.get("valueCodeableConcept"), resource.get("code")
-    names = [_concept(part) for part in (code, value) if part]
-    device_names = [str(name.get("name", "")) for name in _dicts(resource, "deviceName")]
-    targets = [str(target.get("reference", "")) for target in _dicts(resource, "target")]
-    return ": ".join(names) or ", ".join(device_names) or ", ".join(targets)
-
-
-def _concept(concept: dict[str, Any]) -> str:
-    codings = _dicts(concept, "coding")
-    displays = [str(coding.get("display") or coding.get("code", "")) for coding in codings]
-    return str(concept.get("text") or next(iter(displays), ""))
+def _entry(card: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The feedback that the pressed button means, and the words for the chart."""
+    accepted = request.form.get("accept", "")
+    for suggestion in dicts(card, "suggestions"):
+        if accepted and suggestion.get("uuid") == accepted:
+            entry = {"card": card["uuid"], "outcome": "accepted"}
+            words = f"Accepted: {suggestion.get('label', '')}"
+            return entry | {"acceptedSuggestions": [{"id": accepted}]}, words
+    given: dict[str, Any] = {}
+    chosen = [r for r in override_reasons(card) if r.get("code") == request.form.get("reason")]
+    if chosen:
+        given["reason"] = chosen[0]
+    if comment := request.form.get("comment", "").strip()[:LONGEST_COMMENT]:
+        given["userComment"] = comment
+    entry = {"card": card["uuid"], "outcome": "overridden"}
+    words = chosen[0].get("display", "") if chosen else comment or "no reason given"
+    return entry | ({"overrideReason": given} if given else {}), f"Set aside: {words}"

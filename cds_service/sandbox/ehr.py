@@ -1,20 +1,25 @@
-"""The demo EHR as one web application: FHIR server, token endpoint, keys, charts."""
+"""The demo EHR as one web application: FHIR server, token endpoint, keys, charts.
+
+With another FHIR server the charts are of that one, and there is neither server nor token endpoint.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from cds_service.sandbox.chart import chart_pages
+from cds_service.sandbox.chart import Answered, Desk, Stored, chart_pages
 from cds_service.sandbox.demo_studies import DemoStudy
 from cds_service.sandbox.fhir_routes import fhir_routes, outcome
 from cds_service.sandbox.fhir_store import FhirStore
-from cds_service.sandbox.hook_client import HookClient, Site
+from cds_service.sandbox.hook_client import HookClient, Site, TokenSource
+from cds_service.sandbox.records import Records
 from cds_service.sandbox.token_endpoint import RegisteredClients, token_endpoint
 from cds_service.sandbox.tokens import Tokens
 from cds_service.sandbox.walk_routes import walk_routes
@@ -34,6 +39,14 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Another FHIR server, whose base is the site's `fhir_base`, and its tokens."""
+
+    records: Records
+    tokens: TokenSource
+
+
+@dataclass(frozen=True)
 class Ehr:
     """What the application is made of; `demo` are the studies whose truth is known."""
 
@@ -42,6 +55,8 @@ class Ehr:
     resources: Iterable[dict[str, Any]]
     clients: RegisteredClients
     demo: tuple[DemoStudy, ...] = ()
+    stored: Stored = lambda _: ()
+    elsewhere: Elsewhere | None = None
     now: Callable[[], float] = field(default=time.time)
 
 
@@ -52,22 +67,32 @@ def create_ehr_app(ehr: Ehr) -> Flask:
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    if ehr.elsewhere is not None:
+        records, tokens = ehr.elsewhere.records, ehr.elsewhere.tokens
+    else:
+        records, tokens = _own_server(app, ehr)
+    hooks = HookClient(ehr.site, ehr.key, records, tokens, now=ehr.now)
+    # of another server's chart only what was written meanwhile can be because of us
+    since = datetime.fromtimestamp(ehr.now(), UTC).isoformat(timespec="seconds")
+    desk = Desk(records, hooks, ehr.stored, since if ehr.elsewhere else "", Answered())
+    app.register_blueprint(chart_pages(desk))
+    app.register_blueprint(walk_routes(records, hooks, ehr.demo), url_prefix="/sandbox")
+    _add_keys(app, public_jwks([ehr.key]))
+    _add_guards(app)
+    return app
+
+
+def _own_server(app: Flask, ehr: Ehr) -> tuple[Records, TokenSource]:
+    """The FHIR server of the sandbox, with its resources and its token endpoint."""
     store, tokens = FhirStore(), Tokens(ehr.now)
     with store.change() as draft:
         for resource in ehr.resources:
             draft.update(resource, resource["id"])
-    hooks = HookClient(ehr.site, ehr.key, store, tokens, now=ehr.now)
-    base = ehr.site.fhir_base
-    token_url = f"{ehr.site.issuer}/auth/token"
+    base, token_url = ehr.site.fhir_base, f"{ehr.site.issuer}/auth/token"
     app.register_blueprint(fhir_routes(store, tokens, lambda: base), url_prefix="/fhir")
-    app.register_blueprint(
-        token_endpoint(lambda: token_url, tokens, ehr.clients, ehr.now), url_prefix="/auth"
-    )
-    app.register_blueprint(chart_pages(store, hooks))
-    app.register_blueprint(walk_routes(store, hooks, ehr.demo), url_prefix="/sandbox")
-    _add_keys(app, public_jwks([ehr.key]))
-    _add_guards(app)
-    return app
+    endpoint = token_endpoint(lambda: token_url, tokens, ehr.clients, ehr.now)
+    app.register_blueprint(endpoint, url_prefix="/auth")
+    return store, tokens
 
 
 def _add_keys(app: Flask, key_set: Mapping[str, Any]) -> None:

@@ -65,6 +65,11 @@ class FhirStore:
         with self._lock:
             return tuple(copy.deepcopy(list(self._current.values())))
 
+    def keep(self, resource: Resource) -> None:
+        """Write one resource under its own id."""
+        with self.change() as draft:
+            draft.update(resource, resource["id"])
+
     @contextmanager
     def change(self) -> Iterator[Draft]:
         """Write through a draft: all of it is kept when the block ends well, else nothing."""

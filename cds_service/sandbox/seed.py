@@ -31,10 +31,11 @@ def resource_id(*names: str) -> str:
 
 PRACTITIONER_ID = resource_id("practitioner")
 ENDPOINT_ID = resource_id("endpoint")
+ORGANIZATION_ID = resource_id("radiology")
 
 
 def seed(catalogue: Catalogue, archive_url: str) -> Iterator[Resource]:
-    """Every resource with its id: a practitioner, the archive's Endpoint, then patient by patient.
+    """Every resource with its id: a practitioner, Radiology, the archive, then patient by patient.
 
     `archive_url` is the DICOMweb base, without ``/studies``.
     """
@@ -43,6 +44,7 @@ def seed(catalogue: Catalogue, archive_url: str) -> Iterator[Resource]:
         "id": PRACTITIONER_ID,
         "name": [{"family": "Sandbox", "given": ["Rosa"], "prefix": ["Dr"]}],
     }
+    yield {"resourceType": "Organization", "id": ORGANIZATION_ID, "name": "Radiology"}
     yield _endpoint(archive_url)
     seen: set[str] = set()
     for study in catalogue.studies.values():
@@ -70,22 +72,27 @@ def study_id(study_uid: str) -> str:
     return resource_id("study", study_uid)
 
 
-def draft_order(patient_id: str) -> Resource:
-    """A ServiceRequest that is being written: the draft of an order-select call."""
-    return {
+def order_id(patient_id: str, procedure: str) -> str:
+    """The logical id of the patient's order for a procedure."""
+    return resource_id("order", patient_id, procedure)
+
+
+def service_request(patient_id: str, procedure: str, encounter: str | None = None) -> Resource:
+    """A ServiceRequest for an imaging procedure that is being written."""
+    order: Resource = {
         "resourceType": "ServiceRequest",
-        "id": resource_id("draft order", patient_id),
+        "id": order_id(patient_id, procedure),
         "status": "draft",
         "intent": "order",
         "category": [
             {"coding": [{"system": "http://snomed.info/sct", "code": "363679005",
                          "display": "Imaging"}]}
         ],
-        "code": {"text": "MR head with contrast"},
+        "code": {"text": procedure},
         "subject": {"reference": f"Patient/{patient_id}"},
-        "encounter": {"reference": f"Encounter/{encounter_id(patient_id)}"},
         "requester": {"reference": f"Practitioner/{PRACTITIONER_ID}"},
     }  # fmt: skip
+    return order | ({"encounter": {"reference": f"Encounter/{encounter}"}} if encounter else {})
 
 
 def _endpoint(archive_url: str) -> Resource:

@@ -13,13 +13,20 @@ import requests
 from flask import Flask
 from waitress import create_server, wasyncore
 
+from cds_service.clients.credentials import FixedHeaders, NoCredential
+from cds_service.clients.fhir import FhirServer
+from cds_service.clients.http import HttpClient
+from cds_service.clients.policy import HttpPolicy
 from cds_service.sandbox.archive import BASE_PATH, create_archive_app
-from cds_service.sandbox.catalogue import read_catalogue
 from cds_service.sandbox.demo_studies import DemoStudy, demo_studies
-from cds_service.sandbox.ehr import Ehr, create_ehr_app
-from cds_service.sandbox.hook_client import Site
+from cds_service.sandbox.ehr import Ehr, Elsewhere, create_ehr_app
+from cds_service.sandbox.holdings import Holdings
+from cds_service.sandbox.hook_client import FixedToken, Site
+from cds_service.sandbox.other_archive import OtherArchive
+from cds_service.sandbox.records import OtherRecords
 from cds_service.sandbox.seed import seed
 from cds_service.sandbox.token_endpoint import Jwks
+from cds_service.security.egress import Allowance
 from cds_service.security.keys import SigningKey, generate_signing_key, load_signing_key
 
 HOST = "127.0.0.1"
@@ -35,6 +42,10 @@ class SandboxPlan:
     ``/.well-known/jwks.json`` is how `client_id` proves itself at the token endpoint.
     `state_folder` keeps the EHR's signing key and the demo studies. Ports of 0 are free ones.
     With `studies_folder` the charts are of the DICOM files there; `with_demo` adds the demo's.
+
+    `other_archive` is the DICOMweb base of another archive, whose studies become the charts;
+    `other_fhir` the base of another FHIR server, whose patients they are of then. Each is read with
+    its token, if it is given, and nothing is written there by the sandbox.
     """
 
     cds_base: str
@@ -45,6 +56,9 @@ class SandboxPlan:
     archive_port: int = 0
     client_id: str = "scanhook"
     archive_token: str = ""
+    other_archive: str = ""
+    other_fhir: str = ""
+    fhir_token: str = ""
 
 
 class _Running:
@@ -79,6 +93,7 @@ class Sandbox:
         self,
         ehr_url: str,
         archive_url: str,
+        fhir_url: str,
         servers: Sequence[_Running],
         demo: tuple[DemoStudy, ...],
     ) -> None:
@@ -86,15 +101,13 @@ class Sandbox:
         """The charts; the EHR's ``iss``."""
 
         self.archive_url = archive_url
-        """The DICOMweb base."""
+        """The DICOMweb base, of the sandbox's or of the other archive."""
+
+        self.fhir_url = fhir_url
+        """The FHIR base, of the sandbox's or of the other server."""
 
         self.demo = demo
         self._servers = servers
-
-    @property
-    def fhir_url(self) -> str:
-        """The FHIR base."""
-        return f"{self.ehr_url}/fhir"
 
     @property
     def jwks_url(self) -> str:
@@ -123,20 +136,46 @@ def serve(plan: SandboxPlan) -> Sandbox:
 
     Raises:
         OSError: a port is taken, or the state folder cannot be written.
+        NotAllowed: another archive's or FHIR server's address is none.
+        UpstreamError: the other archive does not answer.
     """
     demo = demo_studies(plan.state_folder / "studies") if plan.with_demo else ()
-    folders = [plan.studies_folder] if plan.studies_folder else []
-    folders += [plan.state_folder / "studies"] if plan.with_demo else []
-    catalogue = read_catalogue(folders)
     key = _signing_key(plan.state_folder / "ehr-key.json")
     ehr_socket, archive_socket = _bound(plan.ehr_port), _bound(plan.archive_port)
-    ehr_url, archive_url = _url(ehr_socket), _url(archive_socket) + BASE_PATH
-    site = Site(ehr_url, f"{ehr_url}/fhir", f"{ehr_url}/.well-known/jwks.json", plan.cds_base)
+    ehr_url, archive_url = _url(ehr_socket), plan.other_archive or _url(archive_socket) + BASE_PATH
+    fhir_base = plan.other_fhir or f"{ehr_url}/fhir"
+    site = Site(ehr_url, fhir_base, f"{ehr_url}/.well-known/jwks.json", plan.cds_base)
     clients = {plan.client_id: lambda: published_keys(f"{plan.cds_base}/.well-known/jwks.json")}
-    ehr = create_ehr_app(Ehr(site, key, seed(catalogue, archive_url), clients, demo))
-    archive = create_archive_app(catalogue, plan.archive_token)
-    servers = [_Running(ehr, ehr_socket), _Running(archive, archive_socket)]
-    return Sandbox(ehr_url, archive_url, servers, demo)
+    images = _other_archive(plan) if plan.other_archive else _own_holdings(plan)
+    resources = () if plan.other_fhir else seed(images.catalogue, archive_url)
+    ehr = Ehr(site, key, resources, clients, demo, images.stored, _elsewhere(plan))
+    servers = [_Running(create_ehr_app(ehr), ehr_socket)]
+    if isinstance(images, Holdings):
+        servers.append(_Running(create_archive_app(images, plan.archive_token), archive_socket))
+    else:
+        archive_socket.close()
+    return Sandbox(ehr_url, archive_url, fhir_base, servers, demo)
+
+
+def _own_holdings(plan: SandboxPlan) -> Holdings:
+    folders = [plan.studies_folder] if plan.studies_folder else []
+    folders += [plan.state_folder / "studies"] if plan.with_demo else []
+    return Holdings(folders, plan.state_folder / "stored")
+
+
+def _other_archive(plan: SandboxPlan) -> OtherArchive:
+    base = Allowance("the other archive", plan.other_archive, http_ok=True, private_ok=True)
+    credential = FixedHeaders.bearer(plan.archive_token) if plan.archive_token else NoCredential()
+    return OtherArchive(HttpClient(base, credential=credential, policy=HttpPolicy()))
+
+
+def _elsewhere(plan: SandboxPlan) -> Elsewhere | None:
+    if not plan.other_fhir:
+        return None
+    base = Allowance("the other FHIR server", plan.other_fhir, http_ok=True, private_ok=True)
+    credential = FixedHeaders.bearer(plan.fhir_token) if plan.fhir_token else NoCredential()
+    records = OtherRecords(FhirServer(base, credential=credential))
+    return Elsewhere(records, FixedToken(plan.fhir_token))
 
 
 def published_keys(url: str) -> Jwks:

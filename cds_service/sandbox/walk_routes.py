@@ -7,13 +7,13 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from cds_service.sandbox.demo_studies import DemoStudy
-from cds_service.sandbox.fhir_store import FhirStore
 from cds_service.sandbox.hook_client import HookClient
+from cds_service.sandbox.records import Records
 from cds_service.sandbox.seed import study_id
 from cds_service.sandbox.visit import open_chart, patients
 
 
-def walk_routes(store: FhirStore, hooks: HookClient, demo: tuple[DemoStudy, ...]) -> Blueprint:
+def walk_routes(records: Records, hooks: HookClient, demo: tuple[DemoStudy, ...]) -> Blueprint:
     """``GET /studies``: who has what, and what is known to be true. ``POST /open/<patient>``."""
     blueprint = Blueprint("walk", __name__)
     known = {study_id(study.study_uid): study for study in demo}
@@ -21,7 +21,7 @@ def walk_routes(store: FhirStore, hooks: HookClient, demo: tuple[DemoStudy, ...]
     @blueprint.get("/studies")
     def studies() -> Response:
         rows = []
-        for patient in patients(store):
+        for patient in patients(records):
             for study in patient.studies:
                 demo_study = known.get(str(study["id"]))
                 rows.append(
@@ -37,13 +37,13 @@ def walk_routes(store: FhirStore, hooks: HookClient, demo: tuple[DemoStudy, ...]
 
     @blueprint.post("/open/<patient_id>")
     def opened(patient_id: str) -> Response:
-        exchange = open_chart(hooks, patient_id)
-        reports = store.search("DiagnosticReport", [("patient", patient_id)])
+        exchanges = open_chart(hooks, records, patient_id)
+        reports = records.search("DiagnosticReport", [("patient", patient_id)])
         return jsonify(
-            status=exchange.status,
-            problem=exchange.problem,
-            took_ms=exchange.took_ms,
-            cards=list(exchange.cards),
+            status=exchanges[0].status,
+            problem=exchanges[0].problem,
+            took_ms=sum(one.took_ms for one in exchanges),
+            cards=[card for one in exchanges for card in one.cards],
             reports=len(reports.resources),
         )
 

@@ -30,6 +30,7 @@ class SandboxSecrets(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SCANHOOK_SANDBOX_", extra="ignore")
     archive_token: SecretStr = SecretStr("")
+    fhir_token: SecretStr = SecretStr("")
 
 
 class ConfigPath(BaseSettings):

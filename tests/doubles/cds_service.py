@@ -15,6 +15,14 @@ from werkzeug.serving import make_server
 from cds_service.security.keys import SigningKey, public_jwks
 
 Json = dict[str, Any]
+HOOKS = (
+    "patient-view",
+    "order-select",
+    "order-sign",
+    "order-dispatch",
+    "encounter-start",
+    "encounter-discharge",
+)
 PREFETCH = {
     "patient": "Patient/{{context.patientId}}",
     "studies": (
@@ -26,12 +34,16 @@ PREFETCH = {
 class CdsServiceDouble:
     """Listens on a free loopback port; `answer` makes the body of each hook's answer.
 
+    `hooks` are those that are offered, by default one service each; `ids` names others.
     `caller_keys` gives the JWK set against which tokens are checked; who fails gets 401.
     """
 
     def __init__(self, own_key: SigningKey | None = None) -> None:
         self.answer: Callable[[Json], Any] = lambda _: {"cards": []}
         self.caller_keys: Callable[[], Json] | None = None
+        self.hooks: tuple[str, ...] = HOOKS
+        self.ids: dict[str, tuple[str, ...]] = {}
+        self.called: list[str] = []
         self.calls: list[Json] = []
         self.claims: list[Json] = []
         self.feedback: list[Json] = []
@@ -78,16 +90,17 @@ class CdsServiceDouble:
 
         @app.get("/cds-services")
         def discovery() -> Response:
-            hooks = ("patient-view", "order-select")
             return jsonify(
                 services=[
-                    {"id": f"imaging-ai-{h}", "hook": h, "description": h, "prefetch": PREFETCH}
-                    for h in hooks
+                    {"id": name, "hook": h, "description": h, "prefetch": PREFETCH}
+                    for h in self.hooks
+                    for name in self.ids.get(h, (f"imaging-ai-{h}",))
                 ]
             )
 
         @app.post("/cds-services/<service>")
         def call(service: str) -> Any:
+            self.called.append(service)
             self.calls.append(request.get_json())
             return self.answer(self.calls[-1])
 

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from cds_service.sandbox.archive import create_archive_app
 from cds_service.sandbox.catalogue import Catalogue, read_catalogue
 from cds_service.sandbox.demo_studies import HEADS, head_instances
+from cds_service.sandbox.holdings import Holdings
 from cds_service.sandbox.phantom import Protocol, Series
 from cds_service.sandbox.tokens import Tokens
 
@@ -60,8 +61,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 @pytest.fixture
-def archive(folder: Folder) -> Iterator[FlaskClient]:
-    with create_archive_app(folder.catalogue).test_client() as client:
+def holdings(folder: Folder, tmp_path: Path) -> Holdings:
+    return Holdings([folder.path], tmp_path / "stored")
+
+
+@pytest.fixture
+def archive(holdings: Holdings) -> Iterator[FlaskClient]:
+    with create_archive_app(holdings).test_client() as client:
         yield client
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from cds_service.hooks.request import parse_request
 from cds_service.sandbox.chart import MOST_REFRESHES
 from cds_service.sandbox.ehr import Ehr, create_ehr_app
 from cds_service.sandbox.hook_client import Site
 from cds_service.sandbox.seed import patient_key, seed
+from cds_service.sandbox.visit import PROCEDURES
 from cds_service.security.keys import generate_signing_key
 from tests.doubles.cds_service import CdsServiceDouble
 from tests.unit.cds_service.sandbox.conftest import Folder
@@ -31,6 +33,7 @@ CARD: dict[str, Any] = {
     "overrideReasons": [{"code": "disagree", "system": "urn:r", "display": "I disagree"}],
     "extension": {"org.scanhook.result": {"state": "final", "outcome": "finding"}},
 }
+SUGGESTION = {"label": "Order a follow-up", "uuid": "2b1f"}
 WAITING = {
     "summary": "running",
     "indicator": "info",
@@ -111,34 +114,119 @@ def test_a_card_that_was_set_aside_is_not_shown_again(
     browser: FlaskClient, service: CdsServiceDouble, chart: str
 ) -> None:
     service.answer = lambda _: {"cards": [CARD]}
-    form = {
-        "service": "imaging-ai-patient-view",
-        "card": CARD["uuid"],
-        "system": "urn:r",
-        "code": "disagree",
-        "display": "I disagree",
-    }
+    browser.get(chart)
+    form = {"card": CARD["uuid"], "reason": "disagree", "comment": " twice "}
     answer = browser.post(f"{chart}/feedback", data=form)
     assert (answer.status_code, answer.location) == (303, chart)
-    assert service.feedback[0]["feedback"][0]["overrideReason"]["reason"]["code"] == "disagree"
+    (entry,) = service.feedback[0]["feedback"]
+    assert service.feedback[0]["service"] == "imaging-ai-patient-view"
+    assert (entry["card"], entry["outcome"]) == (CARD["uuid"], "overridden")
+    assert entry["overrideReason"] == {"reason": CARD["overrideReasons"][0], "userComment": "twice"}
     page = browser.get(chart).get_data(as_text=True)
     assert "<article" not in page
-    assert "Set aside (I disagree)" in page
+    assert "Set aside: I disagree" in page
+    assert "overridden: I disagree" in page.partition("Feedback sent")[2]
 
 
-def test_an_order_shows_the_cards_of_order_select(
+def test_a_suggestion_that_was_accepted_is_told_by_its_id(
     browser: FlaskClient, service: CdsServiceDouble, chart: str
 ) -> None:
+    service.answer = lambda _: {"cards": [{**CARD, "suggestions": [SUGGESTION]}]}
+    assert SUGGESTION["label"] in browser.get(chart).get_data(as_text=True)
+    browser.post(f"{chart}/feedback", data={"card": CARD["uuid"], "accept": SUGGESTION["uuid"]})
+    (entry,) = service.feedback[0]["feedback"]
+    assert entry["outcome"] == "accepted"
+    assert entry["acceptedSuggestions"] == [{"id": SUGGESTION["uuid"]}]
+    assert "overrideReason" not in entry
+    assert "Accepted: Order a follow-up" in browser.get(chart).get_data(as_text=True)
+
+
+@pytest.mark.parametrize("card", ["", "never-shown"])
+def test_there_is_no_feedback_on_a_card_that_was_not_shown(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str, card: str
+) -> None:
+    assert browser.post(f"{chart}/feedback", data={"card": card}).status_code == 404
+    assert service.feedback == []
+
+
+@pytest.mark.parametrize(
+    ("path", "step", "hook"),
+    [
+        ("order", "select", "order-select"),
+        ("order", "sign", "order-sign"),
+        ("order", "dispatch", "order-dispatch"),
+        ("encounter", "start", "encounter-start"),
+        ("encounter", "discharge", "encounter-discharge"),
+    ],
+)
+def test_each_step_fires_its_hook_as_our_own_service_reads_it(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str, path: str, step: str, hook: str
+) -> None:
     service.answer = lambda _: {"cards": [CARD]}
-    page = browser.post(f"{chart}/order").get_data(as_text=True)
-    assert service.calls[-1]["hook"] == "order-select"
-    assert "<article" in page
-    assert 'value="imaging-ai-order-select"' in page
+    form = {"step": step, "procedure": PROCEDURES[0]}
+    page = browser.post(f"{chart}/{path}", data=form).get_data(as_text=True)
+    asked = parse_request(service.calls[-1], hook)
+    assert asked.context.patient_id == chart.rpartition("/")[2]
+    assert page.count("<article") == 1
+
+
+@pytest.mark.parametrize("path", ["order", "encounter"])
+@pytest.mark.parametrize("form", [{}, {"step": "fly"}, {"step": "sign", "procedure": "Surgery"}])
+def test_a_step_that_is_none_is_refused(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str, path: str, form: dict[str, str]
+) -> None:
+    assert browser.post(f"{chart}/{path}", data=form).status_code == 400
+    assert service.calls == []
+
+
+def test_a_signed_order_stands_in_the_chart(browser: FlaskClient, chart: str) -> None:
+    def ordered() -> int:
+        page = browser.get(chart).get_data(as_text=True)
+        return page.partition("<h2>Orders")[2].partition("</section>")[0].count(PROCEDURES[1])
+
+    form = {"procedure": PROCEDURES[1]}
+    for step, times in (("select", 0), ("sign", 0), ("dispatch", 1), ("dispatch", 1)):
+        browser.post(f"{chart}/order", data=form | {"step": step})
+        assert ordered() == times
+
+
+def test_an_encounter_ends_and_another_begins(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    browser.get(chart)
+    first = service.calls[-1]["context"]["encounterId"]
+    browser.post(f"{chart}/encounter", data={"step": "end"})
+    assert "Start encounter" in browser.get(chart).get_data(as_text=True)
+    assert "encounterId" not in service.calls[-1]["context"]
+    browser.post(f"{chart}/encounter", data={"step": "start"})
+    assert service.calls[-1]["context"]["encounterId"] != first
+    assert "Discharge" in browser.get(chart).get_data(as_text=True)
+
+
+def test_a_hook_that_the_service_does_not_offer_is_said(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.hooks = ("patient-view",)
+    form = {"step": "sign", "procedure": PROCEDURES[0]}
+    page = browser.post(f"{chart}/order", data=form).get_data(as_text=True)
+    assert "offers nothing for order-sign" in page
+
+
+def test_another_service_is_found_by_its_hook(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.ids = {"patient-view": ("sepsis", "lung")}
+    service.answer = lambda _: {"cards": [CARD]}
+    page = browser.get(chart).get_data(as_text=True)
+    assert service.called == ["sepsis", "lung"]
+    assert page.count("<article") == 2
 
 
 def test_another_sites_page_cannot_press_a_button(browser: FlaskClient, chart: str) -> None:
-    other = browser.post(f"{chart}/order", headers={"Origin": "https://elsewhere.test"})
-    own = browser.post(f"{chart}/order", headers={"Origin": "http://localhost"})
+    form = {"step": "select", "procedure": PROCEDURES[0]}
+    url = f"{chart}/order"
+    other = browser.post(url, data=form, headers={"Origin": "https://elsewhere.test"})
+    own = browser.post(url, data=form, headers={"Origin": "http://localhost"})
     assert (other.status_code, own.status_code) == (403, 200)
 
 

@@ -15,9 +15,9 @@ from cds_service.sandbox.hook_client import HookClient, Site
 from cds_service.sandbox.results import card_result
 from cds_service.sandbox.seed import seed
 from cds_service.sandbox.tokens import Tokens
-from cds_service.sandbox.visit import ORDER_SELECT, open_chart, patients, select_order
+from cds_service.sandbox.visit import PROCEDURES, open_chart, patients, select_order
 from cds_service.security.keys import SigningKey, generate_signing_key, public_jwks
-from tests.doubles.cds_service import CdsServiceDouble
+from tests.doubles.cds_service import HOOKS, CdsServiceDouble
 from tests.unit.cds_service.sandbox.conftest import Clock, Folder
 
 
@@ -59,7 +59,7 @@ def test_a_call_has_what_the_specification_requires(
     hooks: HookClient, service: CdsServiceDouble, store: FhirStore
 ) -> None:
     patient = patients(store)[0]
-    exchange = open_chart(hooks, patient.id)
+    (exchange,) = open_chart(hooks, store, patient.id)
     assert exchange.status == 200
     (body,) = service.calls
     assert body["hook"] == "patient-view"
@@ -80,7 +80,7 @@ def test_prefetch_is_what_the_templates_ask_for(
     hooks: HookClient, service: CdsServiceDouble, store: FhirStore
 ) -> None:
     patient = patients(store)[0]
-    open_chart(hooks, patient.id)
+    open_chart(hooks, store, patient.id)
     prefetch = service.calls[0]["prefetch"]
     assert prefetch["patient"]["id"] == patient.id
     (study,) = (entry["resource"] for entry in prefetch["studies"]["entry"])
@@ -89,12 +89,12 @@ def test_prefetch_is_what_the_templates_ask_for(
 
 
 def test_prefetch_of_what_is_not_there_is_null_and_of_a_bad_template_an_outcome(
-    hooks: HookClient, service: CdsServiceDouble, monkeypatch: pytest.MonkeyPatch
+    hooks: HookClient, service: CdsServiceDouble, monkeypatch: pytest.MonkeyPatch, store: FhirStore
 ) -> None:
     templates = {"gone": "Patient/{{context.patientId}}", "bad": "Observation?tooth=1"}
-    row = {"id": "imaging-ai-patient-view", "prefetch": templates}
+    row = {"id": "imaging-ai-patient-view", "hook": "patient-view", "prefetch": templates}
     monkeypatch.setattr(hooks, "services", lambda: (row,))
-    open_chart(hooks, "nobody")
+    open_chart(hooks, store, "nobody")
     prefetch = service.calls[0]["prefetch"]
     assert prefetch["gone"] is None
     assert prefetch["bad"]["resourceType"] == "OperationOutcome"
@@ -111,7 +111,7 @@ def test_the_access_token_is_good_during_the_call_and_not_after_it(
         return {"cards": []}
 
     service.answer = answer
-    exchange = open_chart(hooks, patients(store)[0].id)
+    (exchange,) = open_chart(hooks, store, patients(store)[0].id)
     token = service.calls[0]["fhirAuthorization"]["access_token"]
     assert seen == [True]
     assert tokens.grant(token) is None
@@ -122,7 +122,7 @@ def test_the_access_token_is_good_during_the_call_and_not_after_it(
 def test_an_order_select_call_selects_a_draft(
     hooks: HookClient, service: CdsServiceDouble, store: FhirStore
 ) -> None:
-    select_order(hooks, patients(store)[0].id)
+    select_order(hooks, store, patients(store)[0].id, PROCEDURES[0])
     context = service.calls[0]["context"]
     (order,) = (entry["resource"] for entry in context["draftOrders"]["entry"])
     assert context["selections"] == [f"ServiceRequest/{order['id']}"]
@@ -140,10 +140,15 @@ def test_an_order_select_call_selects_a_draft(
     ],
 )
 def test_a_bad_answer_has_no_cards_and_says_why(
-    hooks: HookClient, service: CdsServiceDouble, answer: Any, status: int, problem: str
+    hooks: HookClient,
+    service: CdsServiceDouble,
+    answer: Any,
+    status: int,
+    problem: str,
+    store: FhirStore,
 ) -> None:
     service.answer = answer
-    exchange = open_chart(hooks, "p")
+    (exchange,) = open_chart(hooks, store, "p")
     assert exchange.status == status
     assert exchange.cards == ()
     assert problem in exchange.problem
@@ -153,14 +158,14 @@ def test_a_service_that_is_not_there_is_a_problem_and_no_exception(
     key: SigningKey, store: FhirStore, tokens: Tokens
 ) -> None:
     site = Site("http://ehr.test", "http://ehr.test/fhir", "", "http://127.0.0.1:1")
-    exchange = open_chart(HookClient(site, key, store, tokens), "p")
+    (exchange,) = open_chart(HookClient(site, key, store, tokens), store, "p")
     assert (exchange.status, exchange.cards) == (0, ())
     assert "cannot be reached" in exchange.problem
 
 
-def test_only_the_newest_exchanges_are_kept(hooks: HookClient) -> None:
+def test_only_the_newest_exchanges_are_kept(hooks: HookClient, store: FhirStore) -> None:
     for _ in range(5):
-        open_chart(hooks, "p")
+        open_chart(hooks, store, "p")
     assert [exchange.number for exchange in hooks.exchanges] == [5, 4, 3]
 
 
@@ -168,9 +173,10 @@ def test_feedback_names_the_card_the_reason_and_the_time(
     hooks: HookClient, service: CdsServiceDouble
 ) -> None:
     reason = {"system": "s", "code": "disagree", "display": "I disagree"}
-    assert hooks.feedback(ORDER_SELECT, "card-1", reason) == 200
+    entry = {"card": "card-1", "outcome": "overridden", "overrideReason": {"reason": reason}}
+    assert hooks.feedback("imaging-ai-order-select", "p", entry).status == 200
     (sent,) = service.feedback
-    assert sent["service"] == ORDER_SELECT
+    assert sent["service"] == "imaging-ai-order-select"
     (entry,) = sent["feedback"]
     assert (entry["card"], entry["outcome"]) == ("card-1", "overridden")
     assert entry["overrideReason"] == {"reason": reason}
@@ -184,17 +190,17 @@ def test_discovery_is_asked_for_once_a_minute(
     site = Site("http://ehr.test", "http://ehr.test/fhir", "", service.base_url)
     hooks = HookClient(site, key, store, Tokens(clock), now=clock)
     first = hooks.services()
-    assert {one["id"] for one in first} == {"imaging-ai-patient-view", "imaging-ai-order-select"}
+    assert {one["hook"] for one in first} == set(HOOKS)
     assert hooks.services() is first
     clock.now_s += 61
     assert hooks.services() is not first
 
 
 def test_another_audience_is_refused_by_the_double(
-    hooks: HookClient, service: CdsServiceDouble
+    hooks: HookClient, service: CdsServiceDouble, store: FhirStore
 ) -> None:
     """The double checks tokens: what it lets through was signed for that address."""
-    open_chart(hooks, "p")
+    open_chart(hooks, store, "p")
     good = service.claims[-1]["aud"]
     assert good.endswith("/cds-services/imaging-ai-patient-view")
     answer = requests.post(f"{service.base_url}/cds-services/x", json={}, timeout=5)

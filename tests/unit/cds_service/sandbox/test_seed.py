@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 
 from cds_service.sandbox.catalogue import Catalogue, StoredInstance, StoredSeries, StoredStudy
-from cds_service.sandbox.seed import Resource, draft_order, seed
+from cds_service.sandbox.seed import Resource, seed, service_request
 from tests.unit.cds_service.sandbox.conftest import Folder
 
 ARCHIVE = "http://archive.test/dicom-web"
@@ -41,7 +41,7 @@ HEADERS = [
 
 @pytest.mark.parametrize("headers", HEADERS)
 def test_every_resource_is_valid_whatever_is_missing(headers: dict[str, str]) -> None:
-    resources = [*seed(of_headers(**headers), ARCHIVE), draft_order("p")]
+    resources = [*seed(of_headers(**headers), ARCHIVE), service_request("p", "MR head", "e")]
     for resource in resources:
         kind = resource["resourceType"]
         module = importlib.import_module(f"fhir.resources.R4B.{kind.lower()}")
