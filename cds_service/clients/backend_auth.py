@@ -12,56 +12,40 @@ import logging
 import math
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
+from cds_service.clients.assertion import SigningKey, client_assertion
 from cds_service.clients.errors import (
     BadAnswer,
     NotFound,
     Refused,
+    Rejected,
     TimedOut,
     UpstreamError,
+    error_for_status,
     upstream_errors,
 )
-from cds_service.clients.http import HttpClient, Request
-from cds_service.clients.policy import Clock, HttpPolicy
+from cds_service.clients.http import Answer, HttpClient, Request
+from cds_service.clients.policy import Clock, Deadline, HttpPolicy
 from cds_service.scopes import granted
 from cds_service.security.egress import Allowance, AllowList, parse_url
-from cds_service.security.keyring import LONGEST_ASSERTION_S, LONGEST_TOKEN_S
+from cds_service.security.keyring import LONGEST_TOKEN_S
 
 _log = logging.getLogger(__name__)
-
-ASSERTION_LIFETIME_S = LONGEST_ASSERTION_S - 60
-"""A server whose clock is behind ours by a minute still takes it."""
 
 REFUSED_PAUSE_S = 10.0
 """A token endpoint that has said no is asked again after this, by however many calls."""
 
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+REDUCED_FOR_S = 3600.0
+"""How long a token endpoint that took fewer scopes only is not asked for all of them again."""
+
 _LIFETIME_S = 300.0  # where the server states none; the specification recommends no more
 _EARLY_S = 30.0
 _MARGIN_S = 5.0
-
-
-class SigningKey(Protocol):
-    """Our private key: ES384 or RS384."""
-
-    @property
-    def kid(self) -> str:
-        """The key's id in our published key set."""
-        ...
-
-    @property
-    def algorithm(self) -> str:
-        """``ES384`` or ``RS384``."""
-        ...
-
-    def sign(self, claims: Mapping[str, object], headers: Mapping[str, object]) -> str:
-        """A compact JWS of `claims`; `headers` go beside ``alg``, ``kid`` and ``typ``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -81,6 +65,10 @@ class AccessToken:
         return granted(self.scopes)(resource_type, access)
 
 
+class InvalidScope(Rejected):
+    """The token endpoint refused the request for its scopes."""
+
+
 def _nobody(scopes: frozenset[str]) -> None:
     """Nobody is told."""
 
@@ -95,6 +83,8 @@ class BackendServices:
         client_id: our id, as it was registered.
         key: the key that signs an assertion now; asked each time, so that a rotation is seen.
         scopes: what to ask for; the server may grant less (see `granted` and `allows`).
+        least: what to ask for where it refuses the whole request for one of `scopes`
+            (``invalid_scope``, RFC 6749, 5.2); none is an error then.
         token_url: the token endpoint; without it it is read from
             ``{fhir}/.well-known/smart-configuration``.
         told: hears the scopes of the first token and of each that has others than the last one.
@@ -108,6 +98,7 @@ class BackendServices:
         key: Callable[[], SigningKey],
         scopes: tuple[str, ...],
         *,
+        least: tuple[str, ...] = (),
         token_url: str = "",
         policy: HttpPolicy | None = None,
         jku: str = "",
@@ -117,6 +108,7 @@ class BackendServices:
     ) -> None:
         self._fhir, self._allowed = fhir, allowed
         self._client_id, self._key, self._scopes = client_id, key, scopes
+        self._least, self._reduced_until = least, -math.inf
         self._token_url = token_url
         self._policy = policy or HttpPolicy(deadline_s=10, attempts=3, bytes_cap=256 * 1024)
         self._jku, self._told = jku, told
@@ -214,12 +206,25 @@ class BackendServices:
         )
         url, client = self._endpoint or self._find(deadline_s)
         self._endpoint = url, client
+        if self._clock() >= self._reduced_until:
+            try:
+                return self._ask(url, client, self._scopes, deadline)
+            except InvalidScope:
+                if not self._least or set(self._least) >= set(self._scopes):
+                    raise
+            _log.warning("scopes refused as a whole; fewer are asked for")
+            self._reduced_until = self._clock() + REDUCED_FOR_S
+        return self._ask(url, client, self._least, deadline)
+
+    def _ask(
+        self, url: str, client: HttpClient, scopes: tuple[str, ...], deadline: Deadline
+    ) -> AccessToken:
+        """Ask the token endpoint for exactly these scopes."""
         key = self._key()
         form = {
             "grant_type": "client_credentials",
-            "scope": " ".join(self._scopes),
-            "client_assertion_type": _ASSERTION_TYPE,
-            "client_assertion": self._assertion(url, key),
+            "scope": " ".join(scopes),
+            **client_assertion(key, self._client_id, url, self._now(), self._jku),
         }
         request = Request(
             "POST",
@@ -229,10 +234,13 @@ class BackendServices:
                 "Content-Type": "application/x-www-form-urlencoded",
             },
             body=urlencode(form).encode("ascii"),
+            read=(400,),
         )
         asked = self._clock()
         try:
-            answer = client.send(request, self._policy, deadline).json(client.peer)
+            answer = _said(client.send(request, self._policy, deadline), client.peer)
+        except InvalidScope:
+            raise
         except UpstreamError as error:
             if error.retryable or not self._algorithms or key.algorithm in self._algorithms:
                 raise
@@ -240,21 +248,7 @@ class BackendServices:
                 f"{self._fhir.name} takes no assertions signed with {key.algorithm}:"
                 " rotate the signing key to another algorithm."
             ) from None
-        return self._granted_token(answer, asked)
-
-    def _assertion(self, url: str, key: SigningKey) -> str:
-        """A new assertion for each request: its ``jti`` is good for one."""
-        issued = int(self._now())
-        claims = {
-            "iss": self._client_id,
-            "sub": self._client_id,
-            "aud": url,
-            "iat": issued,
-            "exp": issued + ASSERTION_LIFETIME_S,
-            "jti": str(uuid.uuid4()),
-        }
-        headers = {"typ": "JWT", "kid": key.kid}
-        return key.sign(claims, {**headers, "jku": self._jku} if self._jku else headers)
+        return self._granted_token(answer, scopes, asked)
 
     def _find(self, deadline_s: float) -> tuple[str, HttpClient]:
         """The token endpoint's exact URL and a client that may call nothing else."""
@@ -283,7 +277,7 @@ class BackendServices:
             raise NotFound(f"{self._fhir.name} does not say where its token endpoint is.")
         return url
 
-    def _granted_token(self, answer: Any, asked: float) -> AccessToken:
+    def _granted_token(self, answer: Any, wanted: tuple[str, ...], asked: float) -> AccessToken:
         value = answer.get("access_token") if isinstance(answer, dict) else None
         kind = answer.get("token_type") if isinstance(answer, dict) else None
         if not isinstance(value, str) or not isinstance(kind, str) or kind.lower() != "bearer":
@@ -294,13 +288,30 @@ class BackendServices:
         if lifetime_s is None:
             raise BadAnswer(f"{self._fhir.name} granted a token without a time to live.")
         scope = answer.get("scope")
-        scopes = scope.split() if isinstance(scope, str) else self._scopes
+        scopes = scope.split() if isinstance(scope, str) else wanted
         return AccessToken(
             value,
             frozenset(scopes),
             renew_at=asked + lifetime_s - min(_EARLY_S, lifetime_s / 2),
             expires_at=asked + lifetime_s - min(_MARGIN_S, lifetime_s / 10),
         )
+
+
+def _said(answer: Answer, peer: str) -> Any:
+    """What a token endpoint answered.
+
+    Raises:
+        InvalidScope, Rejected: its error (RFC 6749, 5.2); its words are not repeated.
+        BadAnswer: it is not JSON.
+    """
+    if answer.status != 400:
+        return answer.json(peer)
+    refused = error_for_status(answer.status, peer)
+    with suppress(BadAnswer):
+        said = answer.json(peer)
+        if isinstance(said, dict) and said.get("error") == "invalid_scope":
+            refused = InvalidScope(f"{peer} grants none of the scopes (invalid_scope).", status=400)
+    raise refused
 
 
 def _lifetime_s(stated: object) -> float | None:

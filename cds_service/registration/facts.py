@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from cds_service.bootstrap import Site
-from cds_service.clients.backend_auth import ASSERTION_LIFETIME_S
+from cds_service.clients.assertion import ASSERTION_LIFETIME_S
 from cds_service.feedback.ledger import ANSWERS_KEPT_S
 from cds_service.hooks.discovery import SERVICES, discovery
 from cds_service.queue.connection import WEB_TIMEOUT_S

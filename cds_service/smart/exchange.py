@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from cds_service.clients.assertion import client_assertion
 from cds_service.clients.errors import Refused, Rejected, UpstreamError
 from cds_service.clients.http import HttpClient, Request
-from cds_service.security.keys import SigningKey
 from cds_service.smart.configuration import LOGIN_POLICY, SmartConfiguration
 from cds_service.smart.errors import NotGranted, ServerSilent
 from cds_service.smart.identity import UserTokens
 from cds_service.smart.registration import Registration
 
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_ASSERTION_LIFETIME_S = 240
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]{1,16384}=*")
 _CONTEXT_CHARACTERS = 1024
@@ -87,10 +84,8 @@ class Exchange:
         }
         if at.key is None:
             return {**form, "client_id": at.tenant.smart_app.client_id}
-        assertion = _assertion(
-            at.key(), at.tenant.smart_app.client_id, configuration.token.base_url, self.clock_s()
-        )
-        return {**form, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion}
+        who, token_url = at.tenant.smart_app.client_id, configuration.token.base_url
+        return form | client_assertion(at.key(), who, token_url, self.clock_s())
 
 
 def _asked(configuration: SmartConfiguration, form: Mapping[str, str]) -> Mapping[str, Any]:
@@ -140,16 +135,3 @@ def _references(context: object) -> tuple[str, ...]:
     items = context[:_REFERENCES] if isinstance(context, list) else []
     found = (item.get("reference") if isinstance(item, Mapping) else item for item in items)
     return tuple(reference for reference in found if isinstance(reference, str))
-
-
-def _assertion(key: SigningKey, client_id: str, audience: str, now_s: float) -> str:
-    """A client assertion (SMART App Launch 2.2, Asymmetric Authentication)."""
-    claims = {
-        "iss": client_id,
-        "sub": client_id,
-        "aud": audience,
-        "iat": int(now_s),
-        "exp": int(now_s) + _ASSERTION_LIFETIME_S,
-        "jti": str(uuid.uuid4()),
-    }
-    return key.sign(claims)

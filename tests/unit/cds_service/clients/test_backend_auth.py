@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from cds_service.clients.backend_auth import BackendServices
-from cds_service.clients.errors import BadAnswer, EgressRefused, Refused, UpstreamError
+from cds_service.clients.errors import BadAnswer, EgressRefused, Refused, Rejected, UpstreamError
 from cds_service.clients.fhir import FhirServer
 from cds_service.security.egress import Allowance, AllowList
 from tests.doubles.faulty_http import FaultyServer, Reply, Seen, answer, json_answer
@@ -296,6 +296,57 @@ def test_who_listens_hears_the_scopes_when_they_change_and_not_with_each_token()
             one.headers(ehr(server), 10)
             clock.now += 300
     assert heard == [{"system/a.rs"}, {"system/a.rs", "system/b.c"}]
+
+
+class Picky(Site):
+    """A token endpoint that knows `known` only, and says no to a request that asks for more."""
+
+    def __init__(self, *known: str) -> None:
+        super().__init__()
+        self.known = set(known)
+
+    def __call__(self, seen: Seen) -> Reply:
+        reply = super().__call__(seen)
+        wanted = parse_qs(seen.body.decode()).get("scope", [""])[0] if seen.body else ""
+        if seen.path.endswith("/token") and not self.known.issuperset(wanted.split()):
+            said = b'{"error": "invalid_scope"}'
+            return answer(400, said, {"Content-Type": "application/json"})
+        return reply
+
+    def scopes(self) -> list[str]:
+        return [parse_qs(seen.body.decode())["scope"][0] for seen in self.asked]
+
+
+def test_scopes_that_are_refused_as_a_whole_are_asked_for_without_the_optional_ones() -> None:
+    site, clock = Picky("system/a.rs"), Clock()
+    site.said = {name: value for name, value in TOKEN.items() if name != "scope"}
+    heard: list[frozenset[str]] = []
+    both, least = "system/a.rs system/b.c", "system/a.rs"
+    with FaultyServer(site) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        one = credential(ehr(server), clock, least=(least,), told=heard.append)
+        for _ in range(3):
+            one.headers(ehr(server), 10)
+            clock.now += 300
+        assert site.scopes() == [both, *[least] * 3]
+        assert heard == [{least}]
+        clock.now += 3600
+        site.known.add("system/b.c")
+        one.headers(ehr(server), 10)
+        assert site.scopes()[-1] == both
+    assert heard[-1] == {least, "system/b.c"}
+
+
+@pytest.mark.parametrize("least", [(), ("system/a.rs", "system/b.c"), ("system/a.rs",)])
+def test_scopes_that_are_refused_to_the_last_are_an_error(least: tuple[str, ...]) -> None:
+    site = Picky()
+    with FaultyServer(site) as server:
+        site.token_url = f"{server.base_url}/auth/token"
+        one = credential(ehr(server), Clock(), least=least)
+        for _ in range(3):
+            with pytest.raises(Rejected, match="invalid_scope"):
+                one.headers(ehr(server), 10)
+        assert len(site.asked) == (2 if len(least) == 1 else 1)
 
 
 def test_a_key_of_the_wrong_algorithm_is_named_when_the_server_says_which_it_takes() -> None:
