@@ -11,9 +11,9 @@ from functools import partial
 from cds_service.bootstrap import Site
 from cds_service.bootstrap.smart import registration
 from cds_service.errors import sentence_of
+from cds_service.features import in_words, not_covered
 from cds_service.queue import refuse_unsafe, web_connection, workers
 from cds_service.queue.listing import live_hosts
-from cds_service.rights import in_words
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import ArchiveSettings, TenantSettings
 from cds_service.shadow import ShadowLedger
@@ -122,8 +122,16 @@ def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
             f"FHIR server of tenant {tenant.name}",
             partial(_fhir, site, tenant),
             "check fhir_base and client_id, register the output of `scanhook keys jwks`, and let"
-            " the EHR grant what tenants.scopes asks for",
+            " the EHR grant what is asked for (`scanhook register` lists the scopes)",
         )
+    for feature in not_covered(site.settings, tenant):
+        asked = ", ".join(feature.scopes)
+        sentence = (
+            f"tenants.scopes do not cover what is switched on: {feature.off};"
+            f" add {asked}, or leave tenants.scopes empty"
+        )
+        name = f"scopes of tenant {tenant.name}"
+        yield Trial("scopes", name, partial(_warned, sentence), "")
     if tenant.smart_app:
         yield Trial(
             "launch",

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from redis import Redis
 
+from cds_service.features import FEATURES, RESULTS, Feature, May, in_words, lost
 from cds_service.queue.errors import QueueUnavailable, redis_reached
-from cds_service.scopes import granted
 
 if TYPE_CHECKING:  # the web asks for rights, and runs no models
     from cds_service.tasks import ReportWriter
@@ -29,43 +29,6 @@ if TYPE_CHECKING:  # the web asks for rights, and runs no models
 _log = logging.getLogger(__name__)
 
 RIGHTS = "cds:rights"
-
-May = Callable[[str, str], bool]
-"""(resource type, letters of ``cruds``) -> whether our token's scopes grant it."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """Something that needs rights at the EHR; `off` says what is not done without them."""
-
-    name: str
-    needs: Mapping[str, str]
-    off: str
-
-    def may(self, may: May) -> bool:
-        """Whether all that it needs is granted."""
-        return all(may(resource_type, access) for resource_type, access in self.needs.items())
-
-
-RESULTS = Feature(
-    "results",
-    {"DiagnosticReport": "cu", "Observation": "cu"},
-    "results are not written to the EHR; cards and pages show them",
-)
-FEATURES = (
-    RESULTS,
-    Feature("device", {"Device": "cu"}, "reports name their model in words alone, not as a Device"),
-    Feature("provenance", {"Provenance": "c"}, "reports are written without a Provenance"),
-    Feature("search", {"ImagingStudy": "rs"}, "studies are found by hooks alone"),
-    Feature("subscription", {"Subscription": "cu"}, "no Subscription is made or renewed"),
-    Feature("audit", {"AuditEvent": "c"}, "the EHR gets no AuditEvents of ours"),
-)
-
-
-def lost(asked: Iterable[str], got: Iterable[str]) -> tuple[Feature, ...]:
-    """The features that the scopes asked for would allow and those granted do not."""
-    wanted, there = granted(asked), granted(got)
-    return tuple(each for each in FEATURES if each.may(wanted) and not each.may(there))
 
 
 class RightsBoard:
@@ -89,11 +52,6 @@ class RightsBoard:
             entries = self._redis.hgetall(RIGHTS)
         said = {_text(tenant): _sentence(_text(names)) for tenant, names in entries.items()}
         return {tenant: sentence for tenant, sentence in sorted(said.items()) if sentence}
-
-
-def in_words(off: Iterable[Feature]) -> str:
-    """What is not done, as one sentence."""
-    return "; ".join(feature.off for feature in off)
 
 
 def _sentence(names: str) -> str:

@@ -23,6 +23,7 @@ from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.clients.stow import StowService
 from cds_service.errors import UnsafeSettings
 from cds_service.evidence.ledger import EvidenceLedger
+from cds_service.features import Feature, backend_scopes, essential, lost
 from cds_service.feedback import CardLedger
 from cds_service.model_choice import ServedModels, served_models, unfit
 from cds_service.ops.drift import DriftLedger
@@ -34,7 +35,7 @@ from cds_service.queue.payload import Sealer
 from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
 from cds_service.recalls import Recalls
-from cds_service.rights import Feature, Granted, RightsBoard, lost
+from cds_service.rights import Granted, RightsBoard
 from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.jwks import CallerKeySets
 from cds_service.security.keyring import KeyFile
@@ -281,7 +282,8 @@ class Site:
         if credential is None:
             return ()
         credential.allows("Patient", "")
-        return lost(tenant.scopes, credential.granted or tenant.scopes)
+        asked = tuple(backend_scopes(self.settings, tenant))
+        return lost(asked, credential.granted or asked)
 
     def rights_board(self, *, patient: bool) -> RightsBoard:
         """What the workers say of their rights."""
@@ -301,14 +303,16 @@ class Site:
         if tenant.token_url:
             name = f"{tenant.name}-token"
             allowed.append(self._allowance(name, tenant.token_url, tenant.private_network))
+        asked = tuple(backend_scopes(self.settings, tenant))
         return BackendServices(
             fhir,
             AllowList.of(allowed),
             tenant.client_id,
             self._key_files[key_file].signing,
-            tenant.scopes,
+            asked,
+            least=essential(asked),
             token_url=tenant.token_url,
-            told=Granted(tenant.name, tenant.scopes, partial(self.rights_board, patient=False)),
+            told=Granted(tenant.name, asked, partial(self.rights_board, patient=False)),
         )
 
     @cached_property

@@ -13,6 +13,7 @@ from typing import Any
 
 from cds_service.bootstrap import Site
 from cds_service.clients.assertion import ASSERTION_LIFETIME_S
+from cds_service.features import BY_SETTINGS, backend_scopes
 from cds_service.feedback.ledger import ANSWERS_KEPT_S
 from cds_service.hooks.discovery import SERVICES, discovery
 from cds_service.queue.connection import WEB_TIMEOUT_S
@@ -98,8 +99,8 @@ def discovered(about: Subject) -> Json:
 def scopes(about: Subject) -> Json:
     """Every scope, in both versions of SMART, with its reason; by whom it is used."""
     tenant = about.tenant
-    backend = {scope: reasons.of_backend(scope) for scope in tenant.scopes}
-    launch = {s: reasons.LAUNCH_SCOPES.get(s, reasons.BY_SETTINGS) for s in tenant.smart_app.scopes}
+    backend = backend_scopes(about.settings, tenant)
+    launch = {s: reasons.LAUNCH_SCOPES.get(s, BY_SETTINGS) for s in tenant.smart_app.scopes}
     return {
         "of the token in a call (fhirAuthorization)": _scope_rows(reasons.HOOK_SCOPES),
         "of the workers (SMART Backend Services)": _scope_rows(backend),
@@ -126,7 +127,7 @@ def backend_client(about: Subject) -> Json:
         "grant_types": ["client_credentials"],
         "response_types": [],
         **_proof(about, confidential=True),
-        "scope": " ".join(about.tenant.scopes),
+        "scope": " ".join(backend_scopes(about.settings, about.tenant)),
     }
 
 
@@ -230,6 +231,7 @@ def retention(about: Subject) -> list[Json]:
         _kept("answers to cards, without their free text", "queue", ANSWERS_KEPT_S),
         _kept("results", f"FHIR server, {'written' if _writes(about) else 'not written'}", None),
         _kept(f"DICOM objects of results: {_objects(about)}", "image archive", None),
+        _kept("audit trail: ids of resources, the patient's too", _audited(about), None),
         _kept("logs and metrics: opaque ids and listed words", "the site's own log", None),
     ]
 
@@ -240,6 +242,15 @@ def _kept(what: str, where: str, for_s: int | None) -> Json:
 
 def _objects(about: Subject) -> str:
     return ", ".join(about.tenant.evidence.objects) or "none"
+
+
+def _audited(about: Subject) -> str:
+    """Where AuditEvents go, and how much of them is kept."""
+    audit = about.settings.audit
+    file = f"a file of the site, {audit.files} of {audit.file_mib} MiB at most"
+    to_server = audit.to == "fhir" and about.tenant.backend != "none"
+    where = {"none": "not kept", "file": file, "fhir": file}[audit.to]
+    return f"FHIR server; what it refuses: {file}" if to_server else where
 
 
 def _writes(about: Subject) -> bool:

@@ -22,20 +22,6 @@ HOOK_SCOPES: Mapping[str, str] = {
 }
 """Of the token in a call (``fhirAuthorization``): for prefetch keys that were not sent."""
 
-BACKEND_TYPES: Mapping[str, str] = {
-    "DiagnosticReport": "The report of each analysis, found again by its identifier and updated.",
-    "Observation": "One Observation for each result of a model, named in the report.",
-    "Device": "The model and its version, which the Observations name as their device.",
-    "Provenance": "That software made the report, and which.",
-    "ImagingStudy": "To start an analysis when a study arrives, before a chart is opened.",
-    "Endpoint": "To choose the archive of a study that was found without a hook.",
-    "Patient": "The identifiers, to compare with the images of a study found without a hook.",
-    "Encounter": "The stay to which a study belongs.",
-    "Subscription": "To be told of new studies.",
-    "AuditEvent": "To record what was read and written (IHE BALP).",
-    "DocumentReference": "Where the evidence of a result lies.",
-}
-
 LAUNCH_SCOPES: Mapping[str, str] = {
     "launch": "The launch says which patient's chart is open.",
     "openid": "Who looks: the id_token is verified, for the audit alone.",
@@ -44,11 +30,3 @@ LAUNCH_SCOPES: Mapping[str, str] = {
     "patient/ImagingStudy.rs": "Which studies of this patient may be shown, where the launch"
     " names none.",
 }
-
-BY_SETTINGS = "Asked for by this site's settings."
-
-
-def of_backend(scope: str) -> str:
-    """The reason of a scope of the workers, by the type of resource it is for."""
-    resource_type = scope.partition("/")[2].partition(".")[0]
-    return BACKEND_TYPES.get(resource_type, BY_SETTINGS)

@@ -14,8 +14,8 @@ class AuditSettings(Part):
     """What is kept of each read, search and write on a FHIR server (AuditEvent, IHE BALP)."""
 
     to: Literal["file", "fhir", "none"] = "file"
-    """A file; the FHIR server that was asked, with the file for what it does not take (add
-    ``system/AuditEvent.c`` to the tenant's `scopes`); or nothing."""
+    """A file; the FHIR server that was asked, with the file for what it does not take (a tenant
+    that lists its `scopes` needs ``system/AuditEvent.c`` among them); or nothing."""
 
     file: Path | None = None
     """The file of JSON lines, mode 600; empty is ``audit.jsonl`` in the state folder. It names

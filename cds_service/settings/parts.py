@@ -139,13 +139,10 @@ class TenantSettings(Part):
     token_url: str = ""
     """Token endpoint; empty means that it is read from ``.well-known/smart-configuration``."""
 
-    scopes: tuple[str, ...] = (
-        "system/DiagnosticReport.crus",
-        "system/Observation.crus",
-        "system/Device.crus",
-        "system/Provenance.crus",
-    )
-    """What to ask the token endpoint for: the least that writing a report needs (SMART v2)."""
+    scopes: tuple[str, ...] = ()
+    """What to ask the token endpoint for. Empty asks for the least that serves what is switched on:
+    results, ``[triggers]``, subscriptions, AuditEvents (SMART v2; ``scanhook register`` lists them
+    with reasons). List them for an EHR that knows others, such as those of SMART v1."""
 
     signing_key_file: Path | None = None
     """Our private key (JWK or PEM) for the client assertion, ES384 or RS384."""

@@ -15,7 +15,7 @@ from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.errors import Conflict, EgressRefused, NotFound, Refused, UpstreamError
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import HttpPolicy
-from cds_service.rights import lost
+from cds_service.features import lost
 from cds_service.security.egress import Allowance, AllowList
 from cds_service.security.keyring import KEPT_S, LEAD_S, KeyFile
 from cds_service.security.keys import SigningKey, generate_signing_key, public_jwks

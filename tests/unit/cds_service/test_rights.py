@@ -14,9 +14,10 @@ from flask import Flask
 
 from cds_service.bootstrap import Site
 from cds_service.doctor import Trial, examine, trials
+from cds_service.features import FEATURES, backend_scopes, essential, in_words, lost, not_covered
 from cds_service.health import health_blueprint
 from cds_service.queue.errors import QueueUnavailable
-from cds_service.rights import FEATURES, Granted, PermittedReports, RightsBoard, in_words, lost
+from cds_service.rights import Granted, PermittedReports, RightsBoard
 from cds_service.scopes import granted
 from cds_service.security.keys import generate_signing_key
 from cds_service.settings import Settings
@@ -160,7 +161,10 @@ class Ehr:
         return answer(403)
 
 
-def configured(folder: Path, base: str) -> Site:
+def configured(
+    folder: Path, base: str, changes: dict[str, Any] | None = None, **parts: Any
+) -> Site:
+    """One tenant, with `changes` of its own, and other `parts` of the settings."""
     generate_signing_key(folder / "key.json")
     tenant = {
         "name": "north",
@@ -171,6 +175,7 @@ def configured(folder: Path, base: str) -> Site:
         "backend": "smart",
         "client_id": "scanhook",
         "signing_key_file": str(folder / "key.json"),
+        **(changes or {}),
     }
     settings = Settings(
         environment="development",
@@ -179,6 +184,7 @@ def configured(folder: Path, base: str) -> Site:
         state_dir=folder / "state",
         archives=[{"name": "pacs", "base_url": "http://127.0.0.1:1/dicom-web"}],
         tenants=[tenant],
+        **parts,
     )
     return Site(settings)
 
@@ -197,3 +203,93 @@ def test_the_doctor_says_what_is_off_and_one_token_is_asked_for(tmp_path: Path) 
         assert site.may(north, "Observation", "cu")
         assert not site.may(north, "DiagnosticReport", "cu")
         assert ehr.asked == 1
+
+
+SEARCHED = ("system/ImagingStudy.rs", "system/Patient.rs", "system/Endpoint.rs")
+SUBSCRIBED = {"triggers": {"subscriptions": [{"tenant": "north"}]}}
+
+
+@pytest.mark.parametrize(
+    ("tenant", "parts", "wanted"),
+    [
+        ({}, {}, ASKED),
+        ({"write_back": False}, {}, ()),
+        ({"backend": "none"}, {"audit": {"to": "fhir"}}, ()),
+        ({}, {"audit": {"to": "fhir"}}, (*ASKED, "system/AuditEvent.c")),
+        ({}, {"triggers": {"poll_every_s": 60}}, (*ASKED, *SEARCHED)),
+        ({}, SUBSCRIBED, (*ASKED, *SEARCHED, "system/Subscription.crus")),
+        ({"write_back": False}, SUBSCRIBED, (*SEARCHED, "system/Subscription.crus")),
+        ({"scopes": ["system/*.write", "x/y"]}, SUBSCRIBED, ("system/*.write", "x/y")),
+    ],
+)
+def test_the_scopes_that_are_asked_for_follow_from_what_is_switched_on(
+    tenant: dict[str, Any], parts: dict[str, Any], wanted: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = configured(tmp_path, "http://127.0.0.1:1/fhir", tenant, **parts).settings
+    scopes = backend_scopes(settings, settings.tenants[0])
+    assert tuple(scopes) == wanted
+    assert all(scopes.values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "least"),
+    [
+        (ASKED, ASKED[:2]),
+        ((*ASKED, *SEARCHED, "system/Subscription.crus", "system/AuditEvent.c"), ASKED[:2]),
+        ((*SEARCHED, "system/Subscription.crus"), SEARCHED[:2]),
+        (("system/*.write", "system/AuditEvent.c", "ours"), ("system/*.write", "ours")),
+        (("system/AuditEvent.c",), ("system/AuditEvent.c",)),
+        ((), ()),
+    ],
+)
+def test_what_results_rest_on_is_asked_for_to_the_last(
+    asked: tuple[str, ...], least: tuple[str, ...]
+) -> None:
+    assert essential(asked) == least
+
+
+@pytest.mark.parametrize(
+    ("scopes", "lacking"),
+    [
+        ((), ()),
+        (ASKED, ("search", "subscription", "audit")),
+        (("system/*.cruds",), ()),
+        (("system/*.read",), ("results", "device", "provenance", "subscription", "audit")),
+        (("system/*.read", "system/*.write"), ()),
+    ],
+)
+def test_the_doctor_warns_of_listed_scopes_that_do_not_cover_what_is_switched_on(
+    scopes: tuple[str, ...], lacking: tuple[str, ...], tmp_path: Path
+) -> None:
+    parts: dict[str, Any] = {**SUBSCRIBED, "audit": {"to": "fhir"}}
+    site = configured(tmp_path, "http://127.0.0.1:1/fhir", {"scopes": scopes}, **parts)
+    found = [examine(trial) for trial in trials(site) if trial.kind == "scopes"]
+    assert all(each.well and each.said.startswith("warning: ") for each in found)
+    assert len(found) == len(lacking)
+    off = not_covered(site.settings, site.settings.tenants[0])
+    assert tuple(feature.name for feature in off) == lacking
+    for feature, each in zip(off, found, strict=True):
+        assert all(scope in each.said for scope in feature.scopes)
+
+
+class Strict(Ehr):
+    """An authorization server that refuses all for what it does not know."""
+
+    def __call__(self, seen: Seen) -> Reply:
+        if seen.path.endswith("/token") and b"AuditEvent" in seen.body:
+            self.asked += 1
+            said = b'{"error": "invalid_scope", "error_description": "AuditEvent"}'
+            return answer(400, said, {"Content-Type": "application/json"})
+        return super().__call__(seen)
+
+
+def test_a_server_that_refuses_all_scopes_for_one_costs_that_feature_alone(tmp_path: Path) -> None:
+    ehr = Strict(" ".join(ASKED[:2]))
+    with FaultyServer(ehr) as server:
+        ehr.base = server.base_url
+        site = configured(tmp_path, f"{server.base_url}/fhir", audit={"to": "fhir"})
+        north = site.settings.tenants[0]
+        assert site.may(north, "DiagnosticReport", "cu")
+        off = site.features_off(north)
+    assert [feature.name for feature in off] == ["device", "provenance", "audit"]
+    assert ehr.asked == 2

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from cds_service.bootstrap import Site
 from cds_service.cli import group
+from cds_service.features import BY_SETTINGS, backend_scopes
 from cds_service.hooks.discovery import SERVICES, discovery
 from cds_service.hooks.imaging import __file__ as _hook_file
 from cds_service.registration import facts, plan, reasons, vendors
@@ -105,11 +106,13 @@ def test_each_scope_is_asked_for_in_both_versions_with_a_reason(
     files: dict[str, bytes], about: facts.Subject
 ) -> None:
     of_call, of_workers, of_page = value(files, "scopes.json").values()
-    assert [row["scope"] for row in of_workers] == list(about.tenant.scopes)
+    assert [row["scope"] for row in of_workers] == list(
+        backend_scopes(about.settings, about.tenant)
+    )
     assert [row["scope"] for row in of_page] == list(about.tenant.smart_app.scopes)
     assert [row["scope"] for row in of_call] == list(reasons.HOOK_SCOPES)
     for row in (*of_call, *of_workers, *of_page):
-        assert row["reason"] not in ("", reasons.BY_SETTINGS)
+        assert row["reason"] not in ("", BY_SETTINGS)
         assert row["scope_v1"] == " ".join(in_version_1(row["scope"]))
 
 
@@ -152,7 +155,7 @@ def test_the_clients_are_registered_by_rfc_7591(
     assert workers["token_endpoint_auth_method"] == "private_key_jwt"
     assert workers["token_endpoint_auth_signing_alg"] == key["alg"] == "ES384"
     assert workers["jwks_uri"] == "https://ai.example.org/imaging/.well-known/jwks.json"
-    assert workers["scope"].split() == list(about.tenant.scopes)
+    assert workers["scope"].split() == list(backend_scopes(about.settings, about.tenant))
     assert page["redirect_uris"] == [f"https://ai.example.org/imaging{CALLBACK_PATH}"]
     assert page["initiate_login_uri"] == f"https://ai.example.org/imaging{LAUNCH_PATH}"
     assert page["grant_types"] == ["authorization_code"]
