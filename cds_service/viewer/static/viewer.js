@@ -8,7 +8,7 @@ export async function mount(figure) {
   if (!series || !series.slices.length) return;
   const viewer = new Viewer(figure, series);
   await viewer.show(viewer.start);
-  viewer.begin();
+  if (viewer.shown) viewer.begin();
 }
 
 class Viewer {
