@@ -62,9 +62,9 @@ class Holdings:
             half, path = self._own / f".{name}", self._own / f"{name}.dcm"
             half.write_bytes(data)
             half.replace(path)
-            instance = stored_instance(path)
-            self._catalogue = catalogue_of([*held, *([instance] if instance else [])])
-            return instance is not None
+            new = stored_instance(path)
+            self._catalogue = catalogue_of([*held, *([new] if new is not None else [])])
+            return new is not None
 
     def stored(self, study_uid: str) -> list[StoredObject]:
         """The series of a study that were stored, as opposed to held from the beginning."""

@@ -9,10 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import requests
+
+from cds_service.demo import EVIDENCE_LIBRARIES
+from tests.peers import chromium
 
 COMMAND = [sys.executable, "-m", "cds_service.cli", "demo"]
 
@@ -40,6 +46,25 @@ def ours(marker: str) -> list[str]:
         if marker in line:
             found.append(line)
     return found
+
+
+@contextmanager
+def demo_url(state: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The address of a demo that is ended in the end."""
+    process = subprocess.Popen(
+        [*COMMAND, "--state", str(state)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    try:
+        shown = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in process.stdout)
+        yield next(found.group() for found in shown if found)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
 
 
 def test_every_study_of_the_demo_ends_as_it_should(kept: Path, temporary: dict[str, str]) -> None:
@@ -94,6 +119,39 @@ def test_ctrl_c_leaves_nothing_running_and_no_half_written_file(
     assert left == []
     assert list((state / "state" / "work").glob("*/*")) == []
     assert list(Path(temporary["TMPDIR"]).glob("scanhook-*")) == []
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
+def test_three_clicks_lead_to_the_evidence_and_the_drawer_shows_the_rest(
+    kept: Path, temporary: dict[str, str]
+) -> None:
+    """A patient, the card's page, an answer on it; then what went over the wire meanwhile."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with demo_url(kept, temporary) as url, chromium.chromium() as browser:
+        with chromium.tabs_of(browser) as tabs:
+            tab = tabs(viewport={"width": 1280, "height": 900})
+            chart = tab.open(url)
+            chart.get_by_role("link", name="Ben Demo Synthetic").click()
+            with tab.context.expect_page(timeout=60_000) as opened:
+                chart.get_by_role("link", name="Why").click(timeout=60_000)
+            page = opened.value
+            page.wait_for_selector(".viewer.live")
+            page.get_by_label("Agree", exact=True).check()
+            page.get_by_role("button", name="Send").click()
+            page.locator(".answers").wait_for()
+            chart.get_by_role("link", name="Order entry").click()
+            for button in ("Select", "Sign", "Confirm and send"):
+                chart.get_by_role("button", name=button).click()
+                chart.get_by_text("answered in").wait_for()
+            chart.get_by_text("Behind this chart").click()
+            wire = chart.locator("#wire")
+            for words in ("order-dispatch", "order-sign", "order-select", "patient-view"):
+                assert wire.get_by_text(words, exact=True).first.is_visible()
+            assert wire.get_by_text("DiagnosticReport", exact=True).first.is_visible()
+            if all(map(find_spec, EVIDENCE_LIBRARIES)):
+                wire.get_by_text("AI ").first.wait_for(timeout=60_000)
+            assert tab.complaints == []
 
 
 def test_the_queue_of_the_demo_is_for_this_user_alone(

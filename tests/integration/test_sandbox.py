@@ -15,6 +15,10 @@ from cds_service.clients.credentials import FixedHeaders
 from cds_service.clients.dicomweb import Archive
 from cds_service.clients.errors import Refused, UpstreamError
 from cds_service.clients.fhir import FhirServer
+from cds_service.clients.http import HttpClient
+from cds_service.clients.part10 import instance_facts
+from cds_service.clients.policy import HttpPolicy
+from cds_service.clients.stow import Said, StowService, ToStore
 from cds_service.sandbox import Sandbox, SandboxPlan, serve, walk
 from cds_service.sandbox.demo_studies import HEADS, uid
 from cds_service.sandbox.walk import SandboxUnreachable
@@ -237,51 +241,49 @@ def test_ones_own_studies_become_patients_and_keep_the_ehrs_key(
         assert requests.get(second.jwks_url, timeout=5).json() == keys
 
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
+def test_the_archive_keeps_what_our_client_stores(sandbox: Sandbox, tmp_path: Path) -> None:
+    write_head(tmp_path / "new", "head-plain", slices=1)
+    data = next((tmp_path / "new").iterdir()).read_bytes()
+    name = instance_facts(data).sop_instance_uid
+    changed = data[:-1] + bytes([data[-1] ^ 1])
+    allowance = Allowance("sandbox", sandbox.archive_url, http_ok=True)
+    bearer = FixedHeaders.bearer(TOKEN)
+    stow = StowService(HttpClient(allowance, credential=bearer, policy=HttpPolicy()))
+    study = uid("head-plain", "study")
+    known = stow.store(study, [ToStore(name, data)])
+    other = stow.store(study, [ToStore(name, changed)])
+    stow.close()
+    assert {known[name].said, other[name].said} <= {Said.STORED, Said.DUPLICATE}
+    assert other[name].said is Said.DUPLICATE
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.mark.peer
-@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-def test_a_chart_in_a_browser_waits_orders_and_sets_aside(
-    sandbox: Sandbox, service: CdsServiceDouble, chromium: Any, script: bool
+def test_the_charts_may_be_those_of_another_archive(
+    sandbox: Sandbox, service: CdsServiceDouble, tmp_path: Path
 ) -> None:
-    service.answer = Analysing()
-    context = chromium.new_context(
-        viewport={"width": 320, "height": 700}, java_script_enabled=script
+    """The first sandbox is the other one: its archive is read over HTTP."""
+    plan = SandboxPlan(
+        service.base_url,
+        tmp_path / "second",
+        with_demo=False,
+        archive_token=TOKEN,
+        other_archive=sandbox.archive_url,
     )
-    page, problems = context.new_page(), []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("request", lambda sent: problems.append(sent.url) if _strange(sent, sandbox) else None)
-    page.goto(sandbox.ehr_url)
-    page.get_by_role("link", name="Ben Demo Synthetic").click()
-    page.get_by_role("heading", name="received finding").wait_for(timeout=10_000)
-    page.get_by_role("heading", name="final finding").wait_for(timeout=20_000)
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
-    page.get_by_role("button", name="Order MR head").click()
-    assert service.calls[-1]["hook"] == "order-select"
-    page.get_by_role("link", name="Back to the chart").click()
-    page.get_by_text("Set aside").click()
-    page.get_by_role("button", name="I disagree").click()
-    page.get_by_text("Set aside (I disagree)").wait_for(timeout=10_000)
-    assert service.feedback[0]["feedback"][0]["card"] == "card-final"
-    assert problems == []
-    context.close()
+    service.caller_keys = None
+    with serve(plan) as second:
+        assert second.archive_url == sandbox.archive_url
+        studies = _studies(second)
+        assert studies == {(s["name"], s["description"]) for s in _asked(sandbox)}
+        patient = _asked(second)[0]["patient"]
+        opened = requests.post(f"{second.ehr_url}/sandbox/open/{patient}", timeout=20).json()
+        assert opened["status"] == 200
 
 
-def _strange(sent: Any, sandbox: Sandbox) -> bool:
-    return not sent.url.startswith(sandbox.ehr_url)
+def _asked(sandbox: Sandbox) -> list[dict[str, Any]]:
+    found = requests.get(f"{sandbox.ehr_url}/sandbox/studies", timeout=20)
+    assert found.status_code == 200
+    rows: list[dict[str, Any]] = found.json()
+    return rows
+
+
+def _studies(sandbox: Sandbox) -> set[tuple[str, str]]:
+    return {(row["name"], row["description"]) for row in _asked(sandbox)}
