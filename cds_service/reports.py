@@ -16,11 +16,13 @@ from importlib.metadata import version
 from cds_service.clients.errors import Conflict, UpstreamError
 from cds_service.security.links import Links
 from cds_service.writing.errors import Contended
+from cds_service.writing.superseding import results_of, supersede
 from cds_service.writing.writer import FhirWriter, Standings, Written
 from fhir_mapping import Item, ModelFacts, ReportContext, report_items
 from fhir_mapping.evidence_series import EvidenceSeries, ReportEvidence
+from fhir_mapping.identity import report_identity
 from fhir_mapping.study import StudyRef
-from inference.analysis import Analysis
+from inference.analysis import Analysis, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +80,16 @@ class FhirReports:
     ) -> str:
         """Return the reference of the report ("" if there was nothing to write).
 
+        What an earlier analysis stated and this one does not is voided, unless it is a person's;
+        the report too, if no model answered.
+
         Raises:
             UpstreamError, MappingError: nothing, or a beginning without a report, was written.
             Contended: others wrote at the same time, again and again.
         """
+        if all(result.outcome is Outcome.NOT_ANALYSED for result in analysis.results):
+            self._withdraw(ref, at)
+            return ""
         extras = self.extras(analysis, series)
         context = replace(self._context(explanation_id, at), evidence=extras)
         for again in range(ROUNDS):
@@ -89,12 +97,36 @@ class FhirReports:
                 items, standings = self._edition(analysis, ref, context, thorough=again > 0)
                 if _said_already(items, standings, analysis):
                     return standings[_report(items)].reference
+                self._supersede_others(items, standings, at)
                 written = self.writer.write(items, standings) if items else Written({})
             except Conflict:
                 continue
             if not self._made_twice(items, written):
                 return written.references[_report(items)] if items else ""
         raise Contended(f"{self.writer.server.name}: others keep writing this report.")
+
+    def _supersede_others(self, items: Sequence[Item], standings: Standings, at: datetime) -> None:
+        """Void the results of the report that stands which the one to write does not rest on.
+
+        They go first: once the report is replaced nothing would lead to them.
+        """
+        report = standings.get(_report(items)) if items else None
+        if report is not None:
+            stated = {known.reference for known in standings.values()}
+            server = self.writer.server
+            gone = [each for each in results_of(server, report) if each not in stated]
+            supersede(server, gone, at)
+
+    def _withdraw(self, ref: StudyRef, at: datetime) -> None:
+        """Void our report of a study of which the newer analysis states nothing."""
+        for edition in range(EDITIONS):
+            own = Item(report_identity(self.tenant, ref, edition=edition), {})
+            report = self.writer.standings([own]).get(own.identity.urn)
+            if report is None:
+                return
+            if not report.taken_over:
+                server = self.writer.server
+                supersede(server, [report.reference, *results_of(server, report)], at)
 
     def _context(self, explanation_id: str, at: datetime) -> ReportContext:
         return ReportContext(

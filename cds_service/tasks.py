@@ -181,6 +181,8 @@ class _Attempt:
         said = analysis.outcome in SAID
         read = self._task.content(self._tenant, ref, analysis.series)
         self._supersede(kept.explanation_id if kept else "")
+        if kept is None and self._record.report_id:  # nothing is said any more: nor in the chart
+            self._task.writers[self._tenant].write(analysis, ref, "", self._task.now())
         self._record = self._task.records.advance(
             self._record,
             State.FINAL if said else State.ABSTAINED,

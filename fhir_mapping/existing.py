@@ -42,7 +42,8 @@ class Standing:
 
     `images` is the instance digest of the analysis that a report came from: another digest today
     means that the study has changed since. `version` is ``meta.versionId``, `updated` is
-    ``meta.lastUpdated``; `edited` says that it does not say any more what we wrote.
+    ``meta.lastUpdated``; `edited` says that it does not say any more what we wrote, `superseded`
+    that it was we who took it back, since a newer analysis does not state it.
     """
 
     reference: str
@@ -51,18 +52,25 @@ class Standing:
     images: str | None = None
     edited: bool = False
     updated: str = ""
+    superseded: bool = False
 
     @classmethod
     def of(cls, found: Json, root: str = IDENTIFIER_ROOT) -> Standing:
         """Read a resource back that is known to be ours and to have an id."""
         meta, known = member(found, "meta"), _names(found)
+        status, stamp = (
+            text(found, "status", 64) or "",
+            known.get(content_identity("", root).system),
+        )
+        edited = _edited(found, stamp)
         return cls(
             f"{found.get('resourceType')}/{found.get('id')}",
-            text(found, "status", 64) or "",
+            status,
             text(meta, "versionId", 64),
             known.get(images_identity("", root).system),
-            _edited(found, known.get(content_identity("", root).system)),
+            edited,
             text(meta, "lastUpdated", 64) or "",
+            superseded=status == _VOID and stamp is not None and not edited,
         )
 
     @property
@@ -72,8 +80,11 @@ class Standing:
 
     @property
     def taken_over(self) -> bool:
-        """Whether a person has signed, changed or voided it: then it is not written again."""
-        return self.edited or self.status not in _OURS
+        """Whether a person has signed, changed or voided it, or it was recalled.
+
+        Then it is not written again. What was only superseded may be stated anew.
+        """
+        return self.edited or (self.status not in _OURS and not self.superseded)
 
 
 def standing(found: object, identity: Identity) -> Standing | None:

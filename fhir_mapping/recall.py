@@ -12,7 +12,7 @@ from datetime import datetime
 
 from fhir_mapping.codes import ASSEMBLER, AUTHOR, NULLIFY
 from fhir_mapping.context import Resource
-from fhir_mapping.existing import Standing
+from fhir_mapping.existing import Standing, stamped
 from fhir_mapping.forms import Item
 from fhir_mapping.identity import IDENTIFIER_ROOT, Identity, digest
 from fhir_mapping.narrative import narrative
@@ -20,6 +20,7 @@ from fhir_mapping.reading import Json, members
 from fhir_mapping.text import plain
 
 RECALLED = "This AI result was recalled. It must not be used."
+SUPERSEDED = "A newer AI analysis of this study does not state this any more."
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,19 @@ def voiding(found: Json, recall: Recall) -> Resource:
     meta = found.get("meta")
     version = meta.get("versionId") if isinstance(meta, dict) else None
     return _update(voided(found, recall), f"{kind}/{own_id}", str(version) if version else None)
+
+
+def superseding(found: Json, recorded: datetime) -> Resource:
+    """Return the entry that voids what a newer analysis, at `recorded`, does not state any more.
+
+    It carries the digest of what it then says, by which it is known as ours: an analysis that
+    states it again revives it, which a recall or a person's voiding forbids.
+    """
+    at = recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    text = narrative("Superseded", (SUPERSEDED,), (("Superseded at", at),), None)
+    void = stamped({**found, "status": "entered-in-error", "text": text}, IDENTIFIER_ROOT)
+    standing = Standing.of(found)
+    return _update(void, standing.reference, standing.version)
 
 
 def taken_back(found: Json, double: Standing, identity: Identity) -> Resource:

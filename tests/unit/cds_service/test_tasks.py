@@ -30,6 +30,8 @@ HAD_A_FINDING = StudyRecord(
 class OneStudy:
     """An archive with one series, and an analyser that knows its answer."""
 
+    answer: Analysis = replace(analysis_of(RESULT), identity=StudyIdentity(STUDY_UID, "MRN-1"))
+
     def series(self, study_uid: str) -> Sequence[SeriesFacts]:
         return (SeriesFacts(SERIES_UID, modality="MR", instances=4),)
 
@@ -45,7 +47,7 @@ class OneStudy:
         self, plan: object, fetch: object, step: Callable[[str], None], **_: Any
     ) -> Analysis:
         step("reading")
-        return replace(analysis_of(RESULT), identity=StudyIdentity(STUDY_UID, "MRN-1"))
+        return self.answer
 
 
 @dataclass
@@ -81,8 +83,16 @@ class Job:
     record: StudyRecord = HAD_A_FINDING
 
 
-def attempt(ref: StudyRef, kept: Kept, *, unverified: frozenset[str] = frozenset()) -> None:
+def attempt(
+    ref: StudyRef,
+    kept: Kept,
+    *,
+    unverified: frozenset[str] = frozenset(),
+    answer: Analysis = OneStudy.answer,
+    had: StudyRecord = HAD_A_FINDING,
+) -> None:
     one = OneStudy()
+    one.answer = answer
     task = StudyTask(
         archives={"main": one},
         writers={"north": kept},
@@ -93,7 +103,7 @@ def attempt(ref: StudyRef, kept: Kept, *, unverified: frozenset[str] = frozenset
         models=lambda _: ServedModels("m", frozenset()),
         unverified=unverified,
     )
-    task(order_of(ref, "north"), Job())  # type: ignore[arg-type]  # all that is read of it
+    task(order_of(ref, "north"), Job(had))  # type: ignore[arg-type]  # all that is read of it
 
 
 def test_images_of_the_chart_s_patient_are_kept_and_written() -> None:
@@ -102,6 +112,20 @@ def test_images_of_the_chart_s_patient_are_kept_and_written() -> None:
     assert kept.record.state is State.FINAL
     assert kept.written == ["explanation", "report"]
     assert kept.superseded == [HAD_A_FINDING.explanation_id], "the page of the analysis before"
+
+
+@pytest.mark.parametrize(
+    ("had", "written"),
+    [(HAD_A_FINDING, ["report"]), (replace(HAD_A_FINDING, report_id=""), [])],
+)
+def test_an_analysis_without_a_result_takes_back_the_report_that_stands(
+    had: StudyRecord, written: list[str]
+) -> None:
+    kept = Kept()
+    attempt(OWN, kept, answer=analysis_of(), had=had)
+    assert kept.record.state is State.ABSTAINED
+    assert kept.record.report_id == ""
+    assert kept.written == written
 
 
 @pytest.mark.parametrize(
