@@ -18,6 +18,7 @@ NAMES = {
     "hook_latency": "Hook latency under load",
     "hook_to_result": "Hook to result",
     "decode": "Decoding and preparing",
+    "pages": "Explanation page",
     "evidence": "Evidence for archive and chart",
     "memory": "Memory",
     "demo": "Start of the demo",
