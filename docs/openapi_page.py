@@ -110,6 +110,7 @@ QUERIES: Mapping[str, tuple[str, ...]] = {
 
 FORMS: Mapping[str, tuple[str, ...]] = {
     "/smart/callback": ("code", "state", "verifier"),
+    "/ops/requeue": ("study", "kind", "form"),
     "/e/<token>/answers": ("answer", "reason", "index"),
 }
 """Fields of a POST by a page's own form."""
@@ -125,6 +126,7 @@ def whole_application(folder: Path, **changes: Any) -> Flask:
         "state_dir": folder,
         "archives": [{"name": "pacs", "base_url": "https://pacs.example.org/dicom-web"}],
         "tenants": [_TENANT],
+        "ops": {"secret": "an example of a long secret"},
         **changes,
     }
     return web.web_app(Site(Settings.model_validate(values)))

@@ -9,7 +9,7 @@ from flask import Blueprint
 
 from cds_service.bootstrap.site import Site
 from cds_service.ops.credential import Credential
-from cds_service.ops.drift import Tested, tested
+from cds_service.ops.drift import Baseline, baselines
 from cds_service.ops.page import OpsPages
 from cds_service.ops.reading import Reader
 from cds_service.ops.routes import ops_blueprint
@@ -43,9 +43,9 @@ def operations(site: Site, dispatcher: Dispatcher) -> list[Blueprint]:
     ]
 
 
-def _models(site: Site) -> Mapping[ModelName, Mapping[str, Tested]]:
+def _models(site: Site) -> Mapping[ModelName, Mapping[str, Baseline]]:
     packages = zip(site.model_names, site.registry.packages, strict=True)
-    return {name: tested(_report(package)) for name, package in packages}
+    return {name: baselines(_report(package)) for name, package in packages}
 
 
 def _report(package: ModelPackage) -> Mapping[str, object]:

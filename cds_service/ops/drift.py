@@ -79,7 +79,7 @@ class Recent:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Baseline:
     """The same shares on the test split, from ``report.json``; 0 to 1, None if not measured."""
 
     images: int
@@ -143,7 +143,7 @@ def _recent(row: Iterable[bytes]) -> Recent:
     return Recent(precision, len(kinds), sum(kind == Kind.STRANGE for kind in kinds), silent)
 
 
-def tested(report: Mapping[str, Any]) -> dict[str, Tested]:
+def baselines(report: Mapping[str, Any]) -> dict[str, Baseline]:
     """What a package's report measured on its test split, by precision."""
     quantised = report.get("int8")
     splits = {
@@ -153,11 +153,11 @@ def tested(report: Mapping[str, Any]) -> dict[str, Tested]:
     return {name: _tested(split) for name, split in splits.items() if isinstance(split, dict)}
 
 
-def _tested(split: Mapping[str, Any]) -> Tested:
+def _tested(split: Mapping[str, Any]) -> Baseline:
     abstaining = split.get("abstaining")
     answered = abstaining.get("coverage") if isinstance(abstaining, dict) else None
     images = split.get("images", 0)
-    return Tested(
+    return Baseline(
         images=images if isinstance(images, int) else 0,
         strange=_rest(split.get("in_distribution")),
         silent=_rest(answered),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cds_service.ops.depth import failed_studies, open_studies
-from cds_service.ops.drift import Drift, DriftLedger, Recent, Tested, drift
+from cds_service.ops.drift import Baseline, Drift, DriftLedger, Recent, drift
 from cds_service.ops.upstreams import Health, Upstream, UpstreamBoard
 from cds_service.queue.enqueue import Dispatcher
 from cds_service.queue.errors import QueueUnavailable
@@ -74,7 +74,7 @@ class ModelState:
     off_since_s: int | None
     shadow: Watched
     recent: Recent
-    tested: Tested | None
+    tested: Baseline | None
     strange: Compared
     silent: Compared
 
@@ -107,7 +107,7 @@ class Reader:
     """
 
     dispatcher: Dispatcher
-    models: Mapping[ModelName, Mapping[str, Tested]]
+    models: Mapping[ModelName, Mapping[str, Baseline]]
     upstreams: Sequence[Upstream]
     disabled: Set[str] = frozenset()
     limit: int = 50
@@ -157,7 +157,7 @@ class Reader:
                 off.get(name.id),
                 watched.get(name, Watched(name)),
                 recent[name],
-                figures.get(recent[name].precision),
+                figures,
             )
             for name, figures in self.models.items()
         )
@@ -199,8 +199,11 @@ def _model(
     off_since_s: int | None,
     shadow: Watched,
     recent: Recent,
-    tested: Tested | None,
+    figures: Mapping[str, Baseline],
 ) -> ModelState:
+    precisions = (recent.precision, *(how.precision for how in served))
+    tested = next((figures[each] for each in precisions if each in figures), None)
+
     def compared(count: int, expected: float | None) -> Compared:
         return Compared(count, expected, drift(count, recent.results, expected))
 

@@ -113,9 +113,7 @@ class _Desk:
         same_site = request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
         token = request.form.get("form", "")
         if not same_site or not self.credential.made(token, asked, self.clock_s()):
-            return self._message(
-                403, _UNDONE, "The form is not of this page, or too old."
-            )
+            return self._message(403, _UNDONE, "The form is not of this page, or too old.")
         try:
             return self._requeue_study(study) if study else self._requeue_kind(kind)
         except QueueFull as error:

@@ -35,9 +35,12 @@ def _models(standing: Standing) -> Iterator[str]:
             yield f"{model.name} is not served everywhere."
         if model.shadow.fallen_since_s is not None:
             yield f"{model.name} runs in fp32, because its precisions disagreed."
-        for what, compared in (("unlike its test images", model.strange), ("silent", model.silent)):
+        for what, compared in (
+            ("meets images unlike those it was trained on", model.strange),
+            ("states no answer", model.silent),
+        ):
             if compared.said is Drift.MORE:
-                yield f"{model.name} is {what} more often than in its test."
+                yield f"{model.name} {what} more often than in its test."
 
 
 def _upstreams(standing: Standing) -> Iterator[str]:
@@ -87,7 +90,7 @@ def percent(value: float) -> str:
 
 def memory(rss_bytes: int) -> str:
     """Memory as people read it."""
-    return f"{rss_bytes / 2**20:,.0f}\u00a0MiB" if rss_bytes else "not known"
+    return f"{rss_bytes / 2**20:,.0f}\u00a0MiB"
 
 
 def moment(at_s: float) -> str:

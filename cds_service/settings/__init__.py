@@ -13,6 +13,7 @@ from cds_service.settings.environment import (
     forget_secrets,
 )
 from cds_service.settings.evidence import TenantEvidence
+from cds_service.settings.ops import OpsSettings
 from cds_service.settings.pages import PagesSettings
 from cds_service.settings.parts import (
     ArchiveSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "HookSettings",
     "ModelsSettings",
     "MutualTlsSettings",
+    "OpsSettings",
     "PagesSettings",
     "SandboxSecrets",
     "Settings",

@@ -17,8 +17,8 @@ class OpsSettings(Part):
 
     secret: SecretStr = SecretStr("")
     """The password of the page (basic authentication, any user name), or its bearer token; 20
-    characters or more. Empty: ``/ops`` answers 404. Another one than `web.operator_token`, since
-    this one may also put work back into the queue."""
+    characters or more. Empty: ``/ops`` answers 404. Use another one
+    than `web.operator_token`: this one may also put work back into the queue."""
 
     studies: int = Field(default=50, ge=1, le=500)
     """The most studies that each list shows."""

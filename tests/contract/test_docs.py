@@ -395,6 +395,7 @@ ROUTES = sorted(
     route
     for name in (
         *("hooks/routes.py", "viewer/routes.py", "triggers/routes.py", "smart/routes.py"),
+        "ops/routes.py",
         *("health.py", "metrics.py", "web.py"),
     )
     for route in re.findall(r'"(/[^"\s]*)"', (ROOT / "cds_service" / name).read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ HOST = "worker-host"
 class OpsSite:
     """The whole web application over the queue at `redis_url`, and hands that plant its state."""
 
-    def __init__(self, folder: Path, redis_url: str, **ops: Any) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, changes: Mapping[str, Any] | None = None, **ops: Any
+    ) -> None:
         values: dict[str, Any] = {
             "environment": "development",
             "base_url": "http://127.0.0.1:8080",
@@ -48,7 +51,7 @@ class OpsSite:
                 }
             ],
         }
-        self.site = Site(Settings.model_validate(values))
+        self.site = Site(Settings.model_validate({**values, **(changes or {})}))
         self.app: Flask = web.web_app(self.site)
         self.dispatcher: Dispatcher = self.site.dispatcher(patient=True)
         self.redis: Redis = self.dispatcher.transport.connection
