@@ -128,30 +128,34 @@ def test_three_clicks_lead_to_the_evidence_and_the_drawer_shows_the_rest(
 ) -> None:
     """A patient, the card's page, an answer on it; then what went over the wire meanwhile."""
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with demo_url(kept, temporary) as url, chromium.chromium() as browser:
-        with chromium.tabs_of(browser) as tabs:
-            tab = tabs(viewport={"width": 1280, "height": 900})
-            chart = tab.open(url)
-            chart.get_by_role("link", name="Ben Demo Synthetic").click()
-            with tab.context.expect_page(timeout=60_000) as opened:
-                chart.get_by_role("link", name="Why").click(timeout=60_000)
-            page = opened.value
-            page.wait_for_selector(".viewer.live")
-            page.get_by_label("Agree", exact=True).check()
-            page.get_by_role("button", name="Send").click()
-            page.locator(".answers").wait_for()
-            chart.get_by_role("link", name="Order entry").click()
-            for button in ("Select", "Sign", "Confirm and send"):
-                chart.get_by_role("button", name=button).click()
-                chart.get_by_text("answered in").wait_for()
-            chart.get_by_text("Behind this chart").click()
-            wire = chart.locator("#wire")
-            for words in ("order-dispatch", "order-sign", "order-select", "patient-view"):
-                assert wire.get_by_text(words, exact=True).first.is_visible()
-            assert wire.get_by_text("DiagnosticReport", exact=True).first.is_visible()
-            if all(map(find_spec, EVIDENCE_LIBRARIES)):
-                wire.get_by_text("AI ").first.wait_for(timeout=60_000)
-            assert tab.complaints == []
+    with (
+        demo_url(kept, temporary) as url,
+        chromium.chromium() as browser,
+        chromium.tabs_of(browser) as tabs,
+    ):
+        tab = tabs(viewport={"width": 1280, "height": 900})
+        chart = tab.open(url)
+        chart.get_by_role("link", name="Ben Demo Synthetic").click()
+        with tab.context.expect_page(timeout=60_000) as opened:
+            chart.get_by_role("link", name="Why").click(timeout=60_000)
+        page = opened.value
+        page.wait_for_selector(".viewer.live")
+        page.get_by_label("Agree", exact=True).check()
+        page.get_by_role("button", name="Send").click()
+        page.locator(".answers").wait_for()
+        chart.get_by_role("link", name="Order entry").click()
+        for button in ("Select", "Sign", "Confirm and send"):
+            chart.get_by_role("button", name=button).click()
+            chart.get_by_text("answered in").wait_for()
+        chart.get_by_text("Behind this chart").click()
+        wire = chart.locator("#wire")
+        for words in ("order-dispatch", "order-sign", "order-select", "patient-view"):
+            assert wire.get_by_text(words, exact=True).first.is_visible()
+        assert wire.get_by_text("DiagnosticReport", exact=True).first.is_visible()
+        if all(map(find_spec, EVIDENCE_LIBRARIES)):
+            stored = wire.get_by_role("region", name="Stored in the archive")
+            stored.get_by_text(re.compile("^AI ")).first.wait_for(timeout=60_000)
+        assert tab.complaints == []
 
 
 def test_the_queue_of_the_demo_is_for_this_user_alone(
