@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -33,8 +33,8 @@ from cds_service.explanation import (
     pictures_of,
 )
 from cds_service.slices import Piece, SliceIndex, packed_slices
+from cds_service.store_files import locked, read, read_part, sync, write_file
 from inference.analysis import Analysis
-from inference.limits import MIB
 
 _ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 _FORMAT = 1
@@ -45,7 +45,6 @@ _ANSWERS = "answers.json"
 _MOST_ANSWERS = 20
 _TEMPORARY = ".tmp-"
 _CLAIMS = 20
-_FILE_BYTES = 64 * MIB
 _EMPTY: Mapping[str, ModelNotes] = {}
 
 
@@ -79,7 +78,7 @@ class StoredSlices:
     def piece(self, piece: Piece) -> bytes | None:
         """The bytes of one piece; ``None`` if they are not as they were kept."""
         try:
-            content = _read_part(self._file, piece.at, piece.size)
+            content = read_part(self._file, piece.at, piece.size)
         except (OSError, ValueError):
             return None
         return content if sha256(content).hexdigest() == piece.sha256 else None
@@ -181,7 +180,7 @@ class ExplanationStore:
         if _ID.fullmatch(explanation_id) is None:
             return ()
         try:
-            content = _unsealed(_read(self._root / explanation_id / _ANSWERS))
+            content = _unsealed(read(self._root / explanation_id / _ANSWERS))
             ours = content["explanation_id"] == explanation_id
             found = tuple(ReaderAnswer.model_validate(each) for each in content["answers"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
@@ -194,7 +193,7 @@ class ExplanationStore:
             return None
         folder = self._root / explanation_id
         try:
-            content = _unsealed(_read(folder / _INDEX))
+            content = _unsealed(read(folder / _INDEX))
             index = SliceIndex.model_validate(content["index"])
             file = folder / Path(content["file"]).name
         except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
@@ -211,8 +210,8 @@ class ExplanationStore:
         try:
             if not stat.S_ISDIR(folder.lstat().st_mode):
                 return None
-            content = _unsealed(_read(folder / _PAGE))
-            pictures = {digest: _read(folder / f"{digest}.png") for digest in content["pictures"]}
+            content = _unsealed(read(folder / _PAGE))
+            pictures = {digest: read(folder / f"{digest}.png") for digest in content["pictures"]}
             page = ExplanationPage.model_validate(content["page"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
             return None
@@ -232,8 +231,8 @@ class ExplanationStore:
         if _ID.fullmatch(explanation_id) is None or not folder.is_dir():
             return
         with _as_store_error(), suppress(FileExistsError):
-            _write_file(folder / _SUPERSEDED, b"\0")
-            _sync(folder)
+            write_file(folder / _SUPERSEDED, b"\0")
+            sync(folder)
 
     def expire(self, before_ms: int) -> int:
         """Remove explanations analysed before that time (ms since 1970); how many went."""
@@ -250,7 +249,7 @@ class ExplanationStore:
             next(os.scandir(self._root), None)
             if write:
                 with self._temporary() as folder:
-                    _write_file(folder / "ping", b"\0")
+                    write_file(folder / "ping", b"\0")
 
     def _write(
         self, explanation_id: str, files: Mapping[str, bytes], page: bytes, analysed_ms: int
@@ -258,10 +257,10 @@ class ExplanationStore:
         target = self._root / explanation_id
         with self._temporary() as folder:
             for name, content in files.items():
-                _write_file(folder / name, content)
-            _write_file(folder / _PAGE, page, modified_ms=analysed_ms)
+                write_file(folder / name, content)
+            write_file(folder / _PAGE, page, modified_ms=analysed_ms)
             for path in (*folder.iterdir(), folder):  # after all is written: one commit, not five
-                _sync(path)
+                sync(path)
             try:
                 folder.rename(target)
             except OSError as error:
@@ -270,24 +269,24 @@ class ExplanationStore:
                 for name in (*files, _PAGE):  # the page last: until then the old one is whole
                     (folder / name).replace(target / name)
                 (target / _SUPERSEDED).unlink(missing_ok=True)
-                _sync(target)
-        _sync(self._root)
+                sync(target)
+        sync(self._root)
 
     def _add(self, explanation_id: str, files: Mapping[str, bytes]) -> None:
         """Put files into a folder that is there; the last one names the others and goes last."""
         target = self._root / explanation_id
         with self._temporary() as folder:
             for name, content in files.items():
-                _write_file(folder / name, content)
-                _sync(folder / name)
+                write_file(folder / name, content)
+                sync(folder / name)
             for name in files:
                 (folder / name).replace(target / name)
-        _sync(target)
+        sync(target)
 
     @contextmanager
     def _alone(self, explanation_id: str) -> Iterator[None]:
         """Keep other processes from answering at the same time; the folder must be there."""
-        lock = _locked(self._root / explanation_id, fcntl.LOCK_EX)
+        lock = locked(self._root / explanation_id, fcntl.LOCK_EX)
         try:
             yield
         finally:
@@ -309,7 +308,7 @@ class ExplanationStore:
             folder = self._root / f"{_TEMPORARY}{secrets.token_hex(8)}"
             folder.mkdir(mode=0o700)
             try:
-                lock = _locked(folder, fcntl.LOCK_EX)
+                lock = locked(folder, fcntl.LOCK_EX)
             except FileNotFoundError:
                 continue
             except OSError:
@@ -337,20 +336,9 @@ class ExplanationStore:
     def _remove_leftovers(self) -> None:
         for folder in self._root.glob(f"{_TEMPORARY}*"):
             with suppress(OSError):
-                lock = _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock = locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)
-
-
-def _locked(folder: Path, how: int) -> int:
-    """A handle with a lock; the kernel lets go of it when the process ends (flock(2))."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(handle, how)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
 
 
 @contextmanager
@@ -391,44 +379,3 @@ def _analysed_ms(folder: Path) -> float:
         with suppress(OSError):
             return path.lstat().st_mtime_ns / 1e6
     return float("inf")
-
-
-def _write_file(path: Path, content: bytes, modified_ms: int | None = None) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        if modified_ms is not None:
-            os.utime(handle, ns=(modified_ms * 1_000_000, modified_ms * 1_000_000))
-
-
-def _read(path: Path) -> bytes:
-    with _opened(path) as file:
-        if os.fstat(file.fileno()).st_size > _FILE_BYTES:
-            raise ValueError("not a file of ours")
-        return file.read()
-
-
-def _read_part(path: Path, at: int, size: int) -> bytes:
-    with _opened(path) as file:
-        file.seek(at)
-        return file.read(size)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A regular file, open for reading; a link or a pipe is refused."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("not a file of ours")
-        yield file
-
-
-def _sync(path: Path) -> None:
-    """Make a file durable, or the names in a folder: a rename lies in the folder (fsync(2))."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

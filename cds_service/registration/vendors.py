@@ -178,11 +178,23 @@ def _service_urls(about: Subject) -> list[str]:
 
 
 def _oracle(about: Subject) -> VendorSheet:
-    rows = facts.services(about)
-    shown = next(row for row in rows if row["hook"] == "patient-view")
+    return VendorSheet(
+        "Oracle Health: the CDS service with the vendor, the applications in the code Console",
+        (*_oracle_service(about), *_oracle_console(about)),
+        _oracle_differences(about),
+        (
+            "Whether the draft of 2021 is how CDS services are registered today.",
+            "The time limit of a call, and which members of a card are shown.",
+            "Whether discovery is read, or the fields above are typed in.",
+            "Whether feedback is sent.",
+        ),
+    )
+
+
+def _oracle_console(about: Subject) -> tuple[Field, ...]:
+    """The two applications in the code Console."""
     keys = about.url(facts.KEYS_PATH)
-    kinds = ", ".join(facts.modalities(facts.models(about))) or "none"
-    console = (
+    return (
         Field("Application Name", about.settings.organisation, ORACLE_GUIDES),
         Field("Application Owner", about.settings.organisation, ORACLE_GUIDES),
         Field("Application Type", "System (the workers); Provider (the page)", ORACLE_GUIDES),
@@ -190,55 +202,55 @@ def _oracle(about: Subject) -> VendorSheet:
         Field("Redirect address (Provider)", about.url(CALLBACK_PATH), ORACLE_GUIDES),
         Field("JWKS (System; registered in Cerner Central)", keys, ORACLE_GUIDES),
     )
-    return VendorSheet(
-        "Oracle Health: the CDS service with the vendor, the applications in the code Console",
-        (
-            Field("hook", shown["hook"], ORACLE_DRAFT),
-            Field("title", shown["title"], ORACLE_DRAFT),
-            Field("description", shown["description"], ORACLE_DRAFT),
-            Field(
-                "trigger condition",
-                f"a chart is opened that has an imaging study of modality {kinds}",
-                ORACLE_DRAFT,
-            ),
-            Field("service url", shown["url"], ORACLE_DRAFT),
-            Field("fhir server", about.tenant.fhir_base, ORACLE_DRAFT),
-            Field("owner email", about.settings.contact or BY_HAND, ORACLE_DRAFT),
-            Field("tenants", BY_HAND, ORACLE_DRAFT),
-            Field("fhir scopes", list(reasons.HOOK_SCOPES), ORACLE_DRAFT),
-            Field("allowed links", [about.settings.base_url], ORACLE_DRAFT),
-            Field("smart apps launch urls", [about.url(LAUNCH_PATH)], ORACLE_DRAFT),
-            *console,
+
+
+def _oracle_service(about: Subject) -> tuple[Field, ...]:
+    """The service as the vendor's form asks for it."""
+    shown = next(row for row in facts.services(about) if row["hook"] == "patient-view")
+    kinds = ", ".join(facts.modalities(facts.models(about))) or "none"
+    return (
+        Field("hook", shown["hook"], ORACLE_DRAFT),
+        Field("title", shown["title"], ORACLE_DRAFT),
+        Field("description", shown["description"], ORACLE_DRAFT),
+        Field(
+            "trigger condition",
+            f"a chart is opened that has an imaging study of modality {kinds}",
+            ORACLE_DRAFT,
         ),
-        (
-            Difference(
-                "patient-view is the only hook that was documented",
-                "the other services are there, and may be left out",
-                ORACLE_DRAFT,
-            ),
-            Difference(
-                "iss is https://cds-hooks.cerner.com, and the jku is in the list at"
-                " https://authorization.cerner.com/jwk",
-                f"configured are {about.tenant.issuer} and {about.tenant.jwks_url or 'a file'}",
-                ORACLE_DRAFT,
-            ),
-            _algorithms(about, "the algorithm of the calls is not stated", ORACLE_DRAFT),
-            Difference(
-                "critical is a pop-up, the others stand in a side bar",
-                f"a finding is {about.settings.hook.finding_indicator} here",
-                ORACLE_DRAFT,
-            ),
-            Difference("appContext is not supported", "no card of ours needs one", ORACLE_DRAFT),
-            Difference(
-                "the vendor validates each application, and each customer switches it on by domain",
-                "nothing to set here",
-                ORACLE_HELP,
-            ),
+        Field("service url", shown["url"], ORACLE_DRAFT),
+        Field("fhir server", about.tenant.fhir_base, ORACLE_DRAFT),
+        Field("owner email", about.settings.contact or BY_HAND, ORACLE_DRAFT),
+        Field("tenants", BY_HAND, ORACLE_DRAFT),
+        Field("fhir scopes", list(reasons.HOOK_SCOPES), ORACLE_DRAFT),
+        Field("allowed links", [about.settings.base_url], ORACLE_DRAFT),
+        Field("smart apps launch urls", [about.url(LAUNCH_PATH)], ORACLE_DRAFT),
+    )
+
+
+def _oracle_differences(about: Subject) -> tuple[Difference, ...]:
+    """How the vendor's documents differ from what the service does."""
+    return (
+        Difference(
+            "patient-view is the only hook that was documented",
+            "the other services are there, and may be left out",
+            ORACLE_DRAFT,
         ),
-        (
-            "Whether the draft of 2021 is how CDS services are registered today.",
-            "The time limit of a call, and which members of a card are shown.",
-            "Whether discovery is read, or the fields above are typed in.",
-            "Whether feedback is sent.",
+        Difference(
+            "iss is https://cds-hooks.cerner.com, and the jku is in the list at"
+            " https://authorization.cerner.com/jwk",
+            f"configured are {about.tenant.issuer} and {about.tenant.jwks_url or 'a file'}",
+            ORACLE_DRAFT,
+        ),
+        _algorithms(about, "the algorithm of the calls is not stated", ORACLE_DRAFT),
+        Difference(
+            "critical is a pop-up, the others stand in a side bar",
+            f"a finding is {about.settings.hook.finding_indicator} here",
+            ORACLE_DRAFT,
+        ),
+        Difference("appContext is not supported", "no card of ours needs one", ORACLE_DRAFT),
+        Difference(
+            "the vendor validates each application, and each customer switches it on by domain",
+            "nothing to set here",
+            ORACLE_HELP,
         ),
     )

@@ -319,7 +319,7 @@ def test_what_a_dead_process_left_is_removed_at_the_start(root: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; import cds_service.store as s\n"
         "def die(*a): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "s._sync = die\n"
+        "s.sync = die\n"
         "from tests.doubles import explained as e\n"
         "s.ExplanationStore(Path(sys.argv[1])).keep(e.finding(), explanation_id=e.EXPLANATION_ID,"
         " study_key='k', analysed_ms=1)\n"
