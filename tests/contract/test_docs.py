@@ -509,6 +509,27 @@ def test_the_figures_of_the_readme_are_those_of_the_report() -> None:
     assert [line for line in expected if line not in text] == []
 
 
+def test_the_figures_of_the_other_models_are_those_of_their_reports() -> None:
+    served = json.loads((ROOT / "models/chest-xray-pneumonia/report.json").read_text())["int8"]
+    lungs = json.loads((ROOT / "models/chest-xray-lungs/report.json").read_text())["int8"]["test"]
+    test = served["test"]
+    finding, kept = test["any_finding"], test["abstaining"]
+    expected = [
+        f"{test['images']} radiographs",
+        f"{percent(test['accuracy']['value'])} right without abstention",
+        f"sensitivity {percent(finding['sensitivity']['value'])}",
+        f"specificity {percent(finding['specificity']['value'])}",
+        f"It answers {percent(kept['coverage'])}",
+        f"{percent(kept['accuracy'])} of these answers",
+        f"called {percent(kept['findings_called_negative'])} free",
+        f"lungs of {lungs['images']} people",
+        f"Dice of {lungs['dice']['value']:.3f}",
+        f"percentile {lungs['dice_5th_percentile']['value']:.3f}",
+    ]
+    text = " ".join(README.read_text().split())
+    assert [words for words in expected if words not in text] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
 def test_no_document_names_a_machine_or_sells(document: Path) -> None:
     text = document.read_text()
