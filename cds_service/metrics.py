@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 
 from cds_service.scrapes import OTHER, GaugeNow, Gauges, word
+from fhir_mapping.notification import Kind
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 """Around the 500 ms that CDS Hooks asks for, and our own 50 ms."""
@@ -32,6 +33,10 @@ STATES = (
     "failed",
     "unavailable",
 )
+
+
+NOTIFICATION_KINDS = (*Kind, "archive")
+NOTIFICATION_OUTCOMES = ("accepted", "invalid", "refused", "unavailable")
 
 
 class Metrics:
@@ -70,6 +75,12 @@ class Metrics:
         self._cards = Counter(
             "scanhook_cards", "Cards answered.", ("service", "state"), registry=self.registry
         )
+        self._notifications = Counter(
+            "scanhook_notifications",
+            "Notifications of FHIR servers and archives, and what became of them.",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
         for collector in (*(GaugeNow(*gauge) for gauge in (gauges or {}).items()), *scraped):
             self.registry.register(collector)
 
@@ -85,6 +96,11 @@ class Metrics:
     def card_answered(self, service: str, state: str) -> None:
         """Count one card."""
         self._cards.labels(word(service, self._services), word(state, STATES)).inc()
+
+    def notification_received(self, kind: str, outcome: str) -> None:
+        """Count one notification; who sent it is not told."""
+        labels = (word(kind, NOTIFICATION_KINDS), word(outcome, NOTIFICATION_OUTCOMES))
+        self._notifications.labels(*labels).inc()
 
     def text(self) -> bytes:
         """The exposition format of Prometheus."""

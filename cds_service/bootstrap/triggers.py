@@ -16,7 +16,7 @@ from cds_service.triggers.followup import FollowUp, Planned
 from cds_service.triggers.ledger import FollowLedger
 from cds_service.triggers.notices import Asks, Notice, Notices
 from cds_service.triggers.polling import ArchiveDays, Poll
-from cds_service.triggers.routes import ARCHIVE_PATH, FHIR_PATH, NotificationDesk
+from cds_service.triggers.routes import ARCHIVE_PATH, FHIR_PATH, Counted, NotificationDesk
 from cds_service.triggers.secrets import NotificationSecrets
 from cds_service.triggers.subscribing import Subscriber
 from fhir_mapping import ArchiveAddresses
@@ -50,11 +50,13 @@ def notification_secrets(site: Site) -> NotificationSecrets:
     return NotificationSecrets([s.get_secret_value() for s in site.settings.site_secrets])
 
 
-def notification_desk(site: Site, dispatcher: Dispatcher, gate: Gate) -> NotificationDesk:
+def notification_desk(
+    site: Site, dispatcher: Dispatcher, gate: Gate, counted: Counted
+) -> NotificationDesk:
     """For the routes of the web process."""
     secrets = notification_secrets(site)
     given, follow = notices(site, dispatcher, patient=False), ledger(dispatcher)
-    return NotificationDesk(lambda: readable(site), gate, secrets, given, follow)
+    return NotificationDesk(lambda: readable(site), gate, secrets, given, follow, counted)
 
 
 def follow_up(site: Site, planned: Planned) -> FollowUp:

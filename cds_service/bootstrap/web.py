@@ -24,6 +24,7 @@ from cds_service.feedback import CardLedger
 from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.invoke import HookDesk
 from cds_service.hooks.routes import Gate
+from cds_service.metrics import Metrics
 from cds_service.ops.depth import failed_studies, open_studies
 from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
 from cds_service.queue.listing import live_hosts
@@ -60,6 +61,7 @@ def web_app(site: Site) -> Flask:
     ledger = site.card_ledger(patient=False)
     disabled = site.disabled_models(patient=False)
     desk = _desk(site, dispatcher, ledger, disabled)
+    metrics = web_metrics(settings, _gauges(dispatcher), _scraped(site, ledger, disabled))
     return create_app(
         WebDependencies(
             settings=settings,
@@ -67,7 +69,7 @@ def web_app(site: Site) -> Flask:
             verifier=Verifier(settings.tenant_of, site.caller_keys, time.time),
             used_tokens=UsedTokens(redis, time.time),
             ledger=ledger,
-            metrics=web_metrics(settings, _gauges(dispatcher), _scraped(site, ledger, disabled)),
+            metrics=metrics,
             details=partial(site.model_standing, redis),
             rights=site.rights_board(patient=False).standing,
             checks=_checks(site, dispatcher, disabled),
@@ -77,7 +79,7 @@ def web_app(site: Site) -> Flask:
                 *_launches(site, desk, dispatcher),
                 *operations(site, dispatcher),
             ],
-            gated=[partial(_notifications, site, dispatcher)],
+            gated=[partial(_notifications, site, dispatcher, metrics)],
         )
     )
 
@@ -193,8 +195,9 @@ def _launches(site: Site, desk: HookDesk, dispatcher: Dispatcher) -> list[Bluepr
     return [smart_blueprint(launch_door(site, desk, dispatcher), site.settings.web.frame_ancestors)]
 
 
-def _notifications(site: Site, dispatcher: Dispatcher, gate: Gate) -> Blueprint:
-    return notifications_blueprint(notification_desk(site, dispatcher, gate))
+def _notifications(site: Site, dispatcher: Dispatcher, metrics: Metrics, gate: Gate) -> Blueprint:
+    counted = metrics.notification_received
+    return notifications_blueprint(notification_desk(site, dispatcher, gate, counted))
 
 
 def _viewer(site: Site, dispatcher: Dispatcher, ledger: CardLedger) -> Blueprint:

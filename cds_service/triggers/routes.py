@@ -7,7 +7,8 @@ is bounded, read strictly, and good for nothing but to say where to look.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +34,14 @@ XML_TYPES = ("application/fhir+xml", "application/xml", "text/xml")
 """Not read: it counts as a notification without a payload."""
 
 
+Counted = Callable[[str, str], None]
+"""(kind of a notification or "", what became of it): ``Metrics.notification_received``."""
+
+
+def _nobody(kind: str, outcome: str) -> None:
+    """Nobody counts."""
+
+
 @dataclass(frozen=True)
 class NotificationDesk:
     """The neighbours of a notification. `tenants` are those whose FHIR server we may read."""
@@ -42,6 +51,7 @@ class NotificationDesk:
     secrets: NotificationSecrets
     notices: Notices
     ledger: FollowLedger
+    counted: Counted = _nobody
 
     def admit(self, source: str, name: str, tenants: list[TenantSettings]) -> None:
         """Let the sender in; whoever is not known learns nothing of what is configured.
@@ -70,28 +80,53 @@ def notifications_blueprint(desk: NotificationDesk) -> Blueprint:
     @blueprint.route(FHIR_PATH.format("<tenant>/<path:rest>"), methods=["POST", "PUT"])
     def fhir(tenant: str, rest: str = "") -> Response:
         del rest  # what a server puts there stands in the body, too
-        known = [each for each in desk.tenants() if each.name == tenant]
-        desk.admit("fhir", tenant, known)
-        said = notification(_body(), known[0].fhir_base)
-        return _accepted(lambda: _noted(said, known[0].name, desk))
+        with _counted(desk.counted) as seen:
+            known = [each for each in desk.tenants() if each.name == tenant]
+            desk.admit("fhir", tenant, known)
+            said = notification(_body(), known[0].fhir_base)
+            seen.append(str(said.kind))
+            return _accepted(lambda: _noted(said, known[0].name, desk))
 
     @blueprint.post(ARCHIVE_PATH.format("<archive>"))
     def images(archive: str) -> Response:
-        tenants = [each for each in desk.tenants() if archive in each.archives]
-        desk.admit("archive", archive, tenants)
-        body = _body() or {}
-        study_uid = uid(text(body, "StudyInstanceUID", 64))
-        if study_uid is None:
-            raise InvalidCall("StudyInstanceUID is missing, or no DICOM UID.")
-        notice = Notice(Asks.IMAGES, "", study_uid, archive, text(body, "version", 64) or "")
-        return _accepted(
-            lambda: [
-                desk.notices.give(replace(notice, tenant=each.name), notice.version)
-                for each in tenants
-            ]
-        )
+        with _counted(desk.counted) as seen:
+            seen.append("archive")
+            tenants = [each for each in desk.tenants() if archive in each.archives]
+            desk.admit("archive", archive, tenants)
+            notice = _of_archive(_body() or {}, archive)
+            return _accepted(
+                lambda: [
+                    desk.notices.give(replace(notice, tenant=each.name), notice.version)
+                    for each in tenants
+                ]
+            )
 
     return blueprint
+
+
+def _of_archive(body: dict[str, Any], archive: str) -> Notice:
+    study_uid = uid(text(body, "StudyInstanceUID", 64))
+    if study_uid is None:
+        raise InvalidCall("StudyInstanceUID is missing, or no DICOM UID.")
+    return Notice(Asks.IMAGES, "", study_uid, archive, text(body, "version", 64) or "")
+
+
+@contextmanager
+def _counted(counted: Counted) -> Iterator[list[str]]:
+    """Count what becomes of a notification; its kind is put into the list when it is known."""
+    seen: list[str] = []
+    outcome = "unavailable"
+    try:
+        yield seen
+        outcome = "accepted"
+    except InvalidToken:
+        outcome = "refused"
+        raise
+    except (InvalidCall, NotJson):
+        outcome = "invalid"
+        raise
+    finally:
+        counted(seen[0] if seen else "", outcome)
 
 
 def _accepted(give: Callable[[], object]) -> Response:

@@ -21,6 +21,16 @@ def test_any_other_word_is_other() -> None:
     assert 'scanhook_hook_seconds_count{service="other",status="other",tenant="other"} 1.0' in text
 
 
+def test_notifications_are_counted_in_words_of_a_closed_list() -> None:
+    metrics = Metrics()
+    metrics.notification_received("handshake", "accepted")
+    metrics.notification_received("Mrs Canary", "Mrs Canary")
+    text = metrics.text().decode()
+    assert 'scanhook_notifications_total{kind="handshake",outcome="accepted"} 1.0' in text
+    assert 'scanhook_notifications_total{kind="other",outcome="other"} 1.0' in text
+    assert "Canary" not in text
+
+
 def test_gauges_are_asked_at_each_scrape_and_may_fail() -> None:
     waiting = iter((3.0, 4.0))
 

@@ -19,7 +19,7 @@ from cds_service.settings import load
 DOCKER = Path(__file__).parents[3] / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
-OURS = ("web", "worker")
+OURS = ("web", "worker", "poll")
 
 
 @pytest.mark.parametrize("service", sorted(COMPOSE["services"]))
@@ -48,6 +48,12 @@ def test_ours_run_without_root_on_a_read_only_file_system(service: str) -> None:
     assert re.search(r"^USER 10001:10001$", DOCKERFILE, flags=re.MULTILINE)
 
 
+def test_polling_is_asked_for_by_its_profile() -> None:
+    poll = COMPOSE["services"]["poll"]
+    assert (poll["command"], poll["profiles"]) == (["poll"], ["poll"])
+    assert poll["build"] == COMPOSE["services"]["worker"]["build"]
+
+
 @pytest.mark.parametrize(("service", "target"), [("web", "serve"), ("worker", "worker")])
 def test_each_target_is_there_with_a_health_check(service: str, target: str) -> None:
     assert COMPOSE["services"][service]["build"]["target"] == target
@@ -69,12 +75,12 @@ def test_a_worker_is_given_longer_to_stop_than_a_job_may_take(
     assert grace_s > load(DOCKER / "scanhook.toml").worker.job_timeout_s
 
 
-def test_only_web_and_worker_reach_the_queue() -> None:
+def test_only_ours_reach_the_queue() -> None:
     assert COMPOSE["networks"]["queue"]["internal"] is True
     reach = {
         name for name, service in COMPOSE["services"].items() if "queue" in service["networks"]
     }
-    assert reach == {"web", "worker", "queue"}
+    assert reach == {*OURS, "queue"}
 
 
 def test_the_compose_settings_are_settings() -> None:

@@ -50,6 +50,7 @@ class Door:
 
     def __init__(self, gate: Gate | None = None, *more: TenantSettings) -> None:
         self.queue, self.keys = Queue(), FewKeys()
+        self.counted: list[tuple[str, str]] = []
         self.gate = gate or Gate(error=InvalidToken(Refusal.MISSING))
         desk = NotificationDesk(
             lambda: [TENANT, OTHER, *more],
@@ -57,6 +58,7 @@ class Door:
             SECRETS,
             notices(self.queue),
             ledger(self.keys),
+            lambda kind, outcome: self.counted.append((kind, outcome)),
         )
         app = Flask(__name__)
         app.register_blueprint(notifications_blueprint(desk))
@@ -73,6 +75,26 @@ class Door:
         data = body if isinstance(body, bytes) else json.dumps(body).encode() if body else b""
         kind = known.pop("Content_Type", "application/fhir+json")
         return self.client.open(path, method=method, data=data, headers=known, content_type=kind)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "secret", "counted"),
+    [
+        (FHIR, None, None, ("change", "accepted")),
+        (FHIR, {"resourceType": "ImagingStudy", "id": "s1"}, None, ("change", "accepted")),
+        (FHIR, b"{", None, ("", "invalid")),
+        (FHIR, None, "Bearer no", ("", "refused")),
+        (ARCHIVE, {"StudyInstanceUID": "1.2.3"}, None, ("archive", "accepted")),
+        (ARCHIVE, {"StudyInstanceUID": "x"}, None, ("archive", "invalid")),
+        (ARCHIVE, None, "Bearer no", ("archive", "refused")),
+    ],
+)
+def test_each_notification_is_counted_by_kind_and_outcome(
+    path: str, body: Any, secret: str | None, counted: tuple[str, str]
+) -> None:
+    door = Door()
+    door.post(path, body, **({"Authorization": secret} if secret else {}))
+    assert door.counted == [counted]
 
 
 def test_an_empty_notification_leads_to_a_search() -> None:
