@@ -126,9 +126,7 @@ def page_site(folder: Path, card: str, bounds: PagesSettings | None = None) -> I
     store, links = ExplanationStore(folder), Links([SECRET], base, LIFETIME_S)
     study, answers = OneStudy(), NotedAnswers()
     app.register_blueprint(
-        viewer_blueprint(
-            store, links, OneCard(card), studies=study, ledger=answers, bounds=bounds
-        )
+        viewer_blueprint(store, links, OneCard(card), studies=study, ledger=answers, bounds=bounds)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

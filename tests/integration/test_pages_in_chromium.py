@@ -152,7 +152,9 @@ OUTCOMES = {str(outcome): make for outcome, make in pages.ANALYSES.items()}
 
 @pytest.mark.parametrize("width", [320, 768, 1600])
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_nothing_is_wider_than_the_window(site: PageSite, tabs: Any, outcome: str, width: int) -> None:
+def test_nothing_is_wider_than_the_window(
+    site: PageSite, tabs: Any, outcome: str, width: int
+) -> None:
     """WCAG 2.1, 1.4.4 and 1.4.10: neither at 320 pixels nor with letters of twice the size."""
     tab = tabs(viewport={"width": width, "height": 800})
     page = tab.open(site.url(OUTCOMES[outcome]()))
