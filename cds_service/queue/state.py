@@ -71,10 +71,10 @@ def took_ms(reached: Mapping[State, int], now_ms: int) -> dict[State, int]:
     `reached` is when each was reached and `now_ms` the time of the same clock, ms.
     """
     steps = sorted(reached.items(), key=lambda step: step[1])
-    untils = [at_ms for _, at_ms in steps[1:]] + [now_ms]
+    ends_ms = [*(at_ms for _, at_ms in steps[1:]), now_ms]
     return {
-        state: max(0, until_ms - at_ms)
-        for (state, at_ms), until_ms in zip(steps, untils, strict=True)
+        state: max(0, end_ms - at_ms)
+        for (state, at_ms), end_ms in zip(steps, ends_ms, strict=False)  # no step has no end
         if not state.ended
     }
 

@@ -446,6 +446,25 @@ def ended(dispatcher: Dispatcher, record: StudyRecord) -> bool:
     return now is not None and now.ended
 
 
+def test_a_worker_says_what_it_holds_and_since_when(
+    dispatcher: Dispatcher, connection: Redis, worker: Callable[..., WorkerProcess]
+) -> None:
+    process = worker()
+    record = submit(dispatcher, sleep_s=1)
+
+    def holds(study: str) -> bool:
+        return any(row.study == study for row in workers(connection, time.time()))
+
+    eventually(lambda: holds(record.id), 20, process.text)
+    (row,) = workers(connection, time.time())
+    assert (row.state, row.live) == ("busy", True)
+    assert 0 <= row.since_s < 20
+    assert row.rss_bytes > 10 * 2**20
+    eventually(lambda: ended(dispatcher, record) and holds(""), 20, process.text)
+    (row,) = workers(connection, time.time())
+    assert (row.state, row.study, row.since_s) == ("idle", "", 0.0)
+
+
 def test_the_child_stays_warm_until_it_is_worn(
     dispatcher: Dispatcher, connection: Redis, worker: Callable[..., WorkerProcess]
 ) -> None:

@@ -19,6 +19,7 @@ from cds_service.queue.state import (
     from_fields,
     signed_text,
     to_fields,
+    took_ms,
 )
 
 WAY = [State.RECEIVED, State.FETCHING, State.INFERRING, State.WRITING, State.FINAL]
@@ -118,3 +119,21 @@ def test_stat_comes_before_routine_before_backfill() -> None:
 
 def test_the_sealed_order_is_not_shown_with_the_record() -> None:
     assert "sealed" not in repr(RECORD)
+
+
+@pytest.mark.parametrize(
+    ("reached", "took"),
+    [
+        ({}, {}),
+        ({"received": 100}, {"received": 900}),
+        ({"received": 100, "fetching": 300}, {"received": 200, "fetching": 700}),
+        ({"received": 100, "fetching": 300, "failed": 400}, {"received": 200, "fetching": 100}),
+        ({"received": 100, "abstained": 100}, {"received": 0}),
+        ({"received": 5000}, {"received": 0}),
+    ],
+)
+def test_a_step_lasts_until_the_next_one_or_until_now(
+    reached: dict[str, int], took: dict[str, int]
+) -> None:
+    found = took_ms({State(state): at_ms for state, at_ms in reached.items()}, 1000)
+    assert found == took
