@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from cds_service.audit.retrieval import WatchedArchive
+from cds_service.clients.interactions import Watch, nobody
 from cds_service.explanation import ModelNotes
 from cds_service.flow import Archive, Kept, Steps, analyse_study
 from cds_service.model_choice import ServedModels
@@ -39,6 +41,11 @@ Content = Callable[[str, StudyRef, Sequence[SeriesUse]], str]
 def _unnamed(tenant: str, ref: StudyRef, read: Sequence[SeriesUse]) -> str:
     """Nothing is known of the content."""
     return ""
+
+
+def _unwatched(tenant: str, archive: str) -> Watch:
+    """Nobody hears what was retrieved."""
+    return nobody
 
 
 Ended = Callable[[Mapping[str, Any], StudyRecord, Analysis], None]
@@ -85,7 +92,8 @@ class StudyTask:
     charts are taken on trust when they state no identifier of the patient. `ended` is told when the
     record has ended, and must not raise: the study is over. `slices_bytes` is the room for the
     images of one series that the page scrolls through. `content` names what was read, so that it is
-    noticed when the archive has more.
+    noticed when the archive has more. `watch` is by tenant's and archive's name: who hears what was
+    retrieved.
     """
 
     archives: Mapping[str, Archive]
@@ -100,13 +108,15 @@ class StudyTask:
     ended: Ended = _nobody
     slices_bytes: int = 0
     content: Content = _unnamed
+    watch: Callable[[str, str], Watch] = _unwatched
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """Run one attempt; whatever it raises carries `kind` and `retryable` for the worker."""
         asked = ref_of(order)
         attempt = _Attempt(self, job.record, asked.tenant)
+        archive = WatchedArchive(self.archives[asked.ref.archive])
         steps = Steps(
-            archive=self.archives[asked.ref.archive],
+            archive=archive,
             analyser=self.analyser,
             reached=attempt.reached,
             keep=attempt.keep,
@@ -118,6 +128,8 @@ class StudyTask:
         except (IdentityMismatch, PatientNotKnown):
             attempt.forget()
             raise
+        finally:
+            archive.tell(asked.ref, self.watch(asked.tenant, asked.ref.archive))
         attempt.end(analysis, kept, asked.ref)
         if kept is not None:
             self._keep_slices(analysis, kept.explanation_id, job.record.id)

@@ -1,8 +1,11 @@
-"""What was asked of a FHIR server -> AuditEvent (R4), after IHE BALP 1.1.3.
+"""What was asked of a FHIR server or an archive -> AuditEvent (R4), after IHE BALP 1.1.3.
 
 One event for each read, search, create and update, in the patterns Read, Query, Create and Update,
 or PatientRead and so on where the patient is known. A failed one has the same form with another
 outcome and claims no profile, as these are of what succeeded.
+
+Of an archive there is one event for each study: DICOM Instances Transferred (WADO-RS, RAD-107), or
+Query (QIDO-RS, RAD-129) where no image was fetched; codes and roles are those of DICOM PS3.15 A.5.
 
 It names resources by their logical ids alone. Of a search the values of those parameters are kept
 that hold such ids, numbers, codes or digests of ours; any other value becomes ``***``.
@@ -16,7 +19,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
-from fhir_mapping.codes import DESTINATION_ROLE, REST_OPERATION, SOURCE_ROLE, Code
+from fhir_mapping.codes import (
+    DESTINATION_ROLE,
+    QUERY_EVENT,
+    REST_OPERATION,
+    SOURCE_ROLE,
+    TRANSFER_EVENT,
+    Code,
+)
 from fhir_mapping.context import Resource
 from fhir_mapping.identity import IDENTIFIER_ROOT
 from fhir_mapping.text import plain
@@ -25,7 +35,6 @@ PROFILES = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit
 NAMED_AT_MOST = 50
 """Resources that one event names."""
 
-_INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
 _ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
 _ENTITIES = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _SOURCES = "http://terminology.hl7.org/CodeSystem/security-source-type"
@@ -40,9 +49,10 @@ _PLAIN_VALUES = frozenset(
 
 @dataclass(frozen=True)
 class Interaction:
-    """One interaction (R4 http.html).
+    """One interaction (R4 http.html), or what was asked of an archive about one study.
 
-    `code` is ``read``, ``search-type``, ``create`` or ``update``; `patient` is the reference of
+    `code` is ``read``, ``search-type``, ``create`` or ``update``; of an archive ``retrieve`` or
+    ``query``; `patient` is the reference of
     whom it was about, as far as that was seen; `failed` is the kind of an error.
     """
 
@@ -71,13 +81,18 @@ class _Pattern:
     code: str
     client: Code
     server: Code
+    kind: Code = REST_OPERATION
+    subtypes: str = "http://hl7.org/fhir/restful-interaction"
 
 
+_IHE = "urn:ihe:event-type-code"
 _PATTERNS = {
     "read": _Pattern("Read", "R", "read", DESTINATION_ROLE, SOURCE_ROLE),
     "search-type": _Pattern("Query", "E", "search", SOURCE_ROLE, DESTINATION_ROLE),
     "create": _Pattern("Create", "C", "create", SOURCE_ROLE, DESTINATION_ROLE),
     "update": _Pattern("Update", "U", "update", SOURCE_ROLE, DESTINATION_ROLE),
+    "retrieve": _Pattern("", "C", "RAD-107", DESTINATION_ROLE, SOURCE_ROLE, TRANSFER_EVENT, _IHE),
+    "query": _Pattern("", "E", "RAD-129", SOURCE_ROLE, DESTINATION_ROLE, QUERY_EVENT, _IHE),
 }
 
 
@@ -85,13 +100,12 @@ def audit_event(interaction: Interaction, who: Audited, recorded: datetime) -> R
     """Return the AuditEvent of one interaction; `recorded` states its zone."""
     pattern = _PATTERNS[interaction.code]
     made: Resource = {"resourceType": "AuditEvent"}
-    if not interaction.failed:
+    if pattern.name and not interaction.failed:
         whose = "Patient" if interaction.patient else ""
         made["meta"] = {"profile": [f"{PROFILES}{whose}{pattern.name}"]}
     made |= {
-        # the pattern of BALP holds this display; R4 writes another case
-        "type": {**REST_OPERATION.coding(), "display": "Restful Operation"},
-        "subtype": [{"system": _INTERACTIONS, "code": pattern.code, "display": pattern.code}],
+        "type": _event_type(pattern),
+        "subtype": [{"system": pattern.subtypes, "code": pattern.code, "display": pattern.code}],
         "action": pattern.action,
         "recorded": recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "outcome": "8" if interaction.failed else "0",
@@ -105,6 +119,12 @@ def audit_event(interaction: Interaction, who: Audited, recorded: datetime) -> R
     if interaction.failed:
         made["outcomeDesc"] = plain(interaction.failed, 80)
     return {name: value for name, value in made.items() if value != []}
+
+
+def _event_type(pattern: _Pattern) -> Resource:
+    """BALP holds this display of ``rest``; R4 writes another case."""
+    rest = {"display": "Restful Operation"} if pattern.kind is REST_OPERATION else {}
+    return {**pattern.kind.coding(), **rest}
 
 
 def _agents(pattern: _Pattern, who: Audited) -> list[Resource]:

@@ -241,13 +241,23 @@ class Site:
 
     def watch(self, tenant: TenantSettings) -> Watch:
         """What keeps an audit trail of a tenant's FHIR server; it begins to work when used."""
+        return self._watched(tenant, f"FHIR server of {tenant.name}", self.fhir_allowance(tenant))
+
+    def watch_retrievals(self, tenant_name: str, archive_name: str) -> Watch:
+        """The same for what is retrieved for a tenant from an archive."""
+        tenant = next(each for each in self.settings.tenants if each.name == tenant_name)
+        archive = self.settings.archive(archive_name)
+        base = self._allowance(archive.name, archive.base_url, archive.private_network)
+        return self._watched(tenant, f"archive {archive.name}", base)
+
+    def _watched(self, tenant: TenantSettings, server: str, base: Allowance) -> Watch:
         if self.settings.audit.to == "none":
             return nobody
         who = Audited(
             program=f"scanhook {version('scanhook')}",
             organisation=self.settings.organisation,
-            server=f"FHIR server of {tenant.name}",
-            host=self.fhir_allowance(tenant).origin.host,
+            server=server,
+            host=base.origin.host,
         )
         return Watcher(self._trail(tenant), who)
 
