@@ -22,7 +22,7 @@ from cds_service.processes import Company, answers, free_port
 from cds_service.security.keys import generate_signing_key
 from cds_service.settings import environment_without_settings
 
-READY_S = 60.0
+READY_S = 180.0
 """For everything to answer; the demo studies are drawn in this time."""
 
 CLIENT_ID = "scanhook"
