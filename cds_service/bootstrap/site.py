@@ -7,18 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 
 from redis import Redis
 
-from cds_service.audit import FileTrail, ServerTrail, Trail, Watcher
+from cds_service.bootstrap.auditing import Audits
 from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.credentials import FixedHeaders, NoCredential
 from cds_service.clients.dicomweb import Archive
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import Credential, HttpClient, Request
-from cds_service.clients.interactions import Watch, nobody
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.clients.stow import StowService
 from cds_service.errors import UnsafeSettings
@@ -46,9 +44,7 @@ from cds_service.settings import ArchiveSettings, Settings, TenantSettings, on_t
 from cds_service.shadow import ModelName, ShadowLedger
 from cds_service.store import ExplanationStore
 from cds_service.switches import Disabled, ModelSwitches
-from fhir_mapping.audit_event import Audited
 from fhir_mapping.identity import model_device_identity
-from inference.limits import MIB
 from models.registry import Registry, load_registry
 
 log = logging.getLogger(__name__)
@@ -63,7 +59,6 @@ class Site:
 
     settings: Settings
     _credentials: dict[str, BackendServices] = field(default_factory=dict, repr=False)
-    _trails: dict[str, Trail] = field(default_factory=dict, repr=False)
 
     @cached_property
     def registry(self) -> Registry:
@@ -151,7 +146,7 @@ class Site:
     def archive(self, archive: ArchiveSettings) -> Archive:
         """A client of one archive."""
         return Archive(
-            self._allowance(archive.name, archive.base_url, archive.private_network),
+            self.archive_allowance(archive),
             credential=_archive_credential(archive),
             breaker=self._listening(Upstream("archive", archive.name)),
             retrieval=RetrievalPolicy(
@@ -166,7 +161,7 @@ class Site:
     def stow(self, archive: ArchiveSettings, deadline_s: float) -> StowService:
         """The same archive to store into; its failures are not those of fetching."""
         policy = HttpPolicy(deadline_s=deadline_s, silence_s=deadline_s, attempts=3)
-        allowance = self._allowance(archive.name, archive.base_url, archive.private_network)
+        allowance = self.archive_allowance(archive)
         credential = _archive_credential(archive)
         breaker = self._listening(Upstream("archive", archive.name))
         client = HttpClient(allowance, credential=credential, policy=policy, breaker=breaker)
@@ -237,45 +232,23 @@ class Site:
         fhir = self.fhir_allowance(tenant)
         credential = self._backend_services(tenant) or NoCredential()
         breaker = self._listening(Upstream("fhir", tenant.name))
-        return FhirServer(fhir, credential=credential, watch=self.watch(tenant), breaker=breaker)
-
-    def watch(self, tenant: TenantSettings) -> Watch:
-        """What keeps an audit trail of a tenant's FHIR server; it begins to work when used."""
-        return self._watched(tenant, f"FHIR server of {tenant.name}", self.fhir_allowance(tenant))
-
-    def watch_retrievals(self, tenant_name: str, archive_name: str) -> Watch:
-        """The same for what is retrieved for a tenant from an archive."""
-        tenant = next(each for each in self.settings.tenants if each.name == tenant_name)
-        archive = self.settings.archive(archive_name)
-        base = self._allowance(archive.name, archive.base_url, archive.private_network)
-        return self._watched(tenant, f"archive {archive.name}", base)
-
-    def _watched(self, tenant: TenantSettings, server: str, base: Allowance) -> Watch:
-        if self.settings.audit.to == "none":
-            return nobody
-        who = Audited(
-            program=f"scanhook {version('scanhook')}",
-            organisation=self.settings.organisation,
-            server=server,
-            host=base.origin.host,
+        return FhirServer(
+            fhir, credential=credential, watch=self.audits.watch(tenant), breaker=breaker
         )
-        return Watcher(self._trail(tenant), who)
 
-    def _trail(self, tenant: TenantSettings) -> Trail:
-        """One for each tenant and process: a trail has a thread or a lock of its own."""
-        if tenant.name not in self._trails:
-            audit = self.settings.audit
-            path = audit.file or self.settings.state_dir / "audit.jsonl"
-            trail: Trail = FileTrail(path, audit.file_mib * MIB, audit.files)
-            if audit.to == "fhir" and tenant.backend != "none":
-                trail = ServerTrail(partial(self._unwatched, tenant), trail)
-            self._trails[tenant.name] = trail
-        return self._trails[tenant.name]
+    @cached_property
+    def audits(self) -> Audits:
+        """What keeps the audit trail of FHIR servers and archives."""
+        return Audits(self.settings, self.fhir_allowance, self.archive_allowance, self._unwatched)
 
     def _unwatched(self, tenant: TenantSettings) -> FhirServer:
         """For the audit trail alone, of which none is kept."""
         credential = self._backend_services(tenant) or NoCredential()
         return FhirServer(self.fhir_allowance(tenant), credential=credential)
+
+    def archive_allowance(self, archive: ArchiveSettings) -> Allowance:
+        """The base of an archive."""
+        return self._allowance(archive.name, archive.base_url, archive.private_network)
 
     def may(self, tenant: TenantSettings, resource_type: str, access: str) -> bool:
         """Whether our token's scopes grant `access` (letters of ``cruds``); asks for a token.

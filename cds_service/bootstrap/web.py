@@ -115,7 +115,7 @@ class _Charts:
     """The tenants' FHIR servers with the rights of one call; connections outlive the call."""
 
     def __init__(self, site: Site) -> None:
-        self._watches = {tenant.name: site.watch(tenant) for tenant in site.settings.tenants}
+        self._watches = {tenant.name: site.audits.watch(tenant) for tenant in site.settings.tenants}
         self._clients = {
             tenant.name: HttpClient(site.fhir_allowance(tenant), policy=HOOK_POLICY)
             for tenant in site.settings.tenants

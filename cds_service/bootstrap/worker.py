@@ -152,7 +152,7 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
         ended=both(keeping(site, writers, shadows.offer), DriftNotes(site.drift_ledger())),
-        watch=site.watch_retrievals,
+        watch=site.audits.watch_retrievals,
         content=lambda tenant, ref, read: content_of(ref, tenant, site.sealer.study_key, read=read),
     )
 

@@ -352,6 +352,7 @@ def metric_labels() -> dict[str, list[str]]:
     metrics.hook_answered("", "", 200, 0.1)
     metrics.token_refused("")
     metrics.card_answered("", "")
+    metrics.notification_received("", "")
     found = {}
     for line in metrics.text().decode().splitlines():
         sample = re.fullmatch(r"(scanhook_\w+?)(_count)?(?:\{(.*)\})? \S+", line)
