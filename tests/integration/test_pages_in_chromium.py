@@ -233,4 +233,4 @@ def test_the_page_has_landmarks_names_and_an_order_of_headings(site: PageSite, t
         "all => all.length",
     )
     assert unnamed == 0
-    assert page.get_by_role("radio").count() == 3
+    assert page.get_by_role("radio").count() == 5, "three strengths, two verdicts"
