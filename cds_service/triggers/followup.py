@@ -135,14 +135,15 @@ class FollowUp:
         """Give a notice for every study that changed since the last search.
 
         The watermark moves to the newest change that was seen, and never past one that was not
-        given on: a page that fails leaves it where it was.
+        given on, nor past our own clock: a page that fails leaves it where it was, and one
+        resource that claims to be of next year hides nothing that comes before.
         """
-        since = self._since(notice.tenant)
+        since, now = self._since(notice.tenant), self.now()
         newest, sorted_so_far, count = since, True, 0
         for count, resource in enumerate(self._changed(notice, since), start=1):
             changed = _moment(resource) or since
             sorted_so_far = sorted_so_far and changed >= newest
-            newest = max(newest, changed)
+            newest = max(newest, min(changed, now))
             self._give(resource, notice, priority)
             if count >= MOST and sorted_so_far and newest - OVERLAP > since:
                 self.notices.give(notice, priority=priority)
@@ -151,11 +152,12 @@ class FollowUp:
         log.info("charts searched", extra={"count": count, "tenant": notice.tenant})
 
     def _since(self, tenant: str) -> datetime:
-        written = self.ledger.reached("search", tenant)
+        written, now = self.ledger.reached("search", tenant), self.now()
         try:
-            return datetime.fromisoformat(written).astimezone(UTC)
+            mark = datetime.fromisoformat(written).astimezone(UTC)
         except ValueError:
-            return self.now() - self.look_back
+            return now - self.look_back
+        return mark if mark <= now else now - self.look_back
 
     def _changed(self, notice: Notice, since: datetime) -> Any:
         """ImagingStudies in the order of their change, as far as the server can sort."""

@@ -175,6 +175,20 @@ def test_a_search_gives_a_notice_for_each_study_and_moves_its_mark() -> None:
     assert len(desk.queue.notices) == 2, "what was seen in this version costs nothing"
 
 
+def test_a_change_that_claims_to_be_of_the_future_hides_nothing() -> None:
+    desk = Desk(study("s1", meta={"versionId": "1", "lastUpdated": "2099-01-01T00:00:00Z"}))
+    desk.follow(Asks.SEARCH)
+    desk.follow(Asks.SEARCH)
+    assert desk.charts.asked[1][1]["_lastUpdated"] == "ge2026-11-22T08:55:00Z"
+
+
+def test_a_mark_that_lies_in_the_future_is_not_believed() -> None:
+    desk = Desk()
+    desk.follow_up.ledger.reach("2099-01-01T00:00:00+00:00", "search", TENANT.name)
+    desk.follow(Asks.SEARCH)
+    assert desk.charts.asked[0][1]["_lastUpdated"] == "ge2026-11-21T08:55:00Z"
+
+
 def test_a_page_that_fails_leaves_the_mark_where_it_was() -> None:
     desk = Desk(study("s1"))
     desk.charts.fails = ServerError("500")
