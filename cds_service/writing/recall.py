@@ -92,17 +92,30 @@ class Recaller:
         queries = [{"device": place} for place in sorted(places)]
         queries += [{"device:identifier": f"{_ours('device')}{name}"} for name in sorted(names)]
         seen: set[str] = set()
+        for found in self._found_observations(queries):
+            named = member(found, "device")
+            literal = _last(text(named, "reference") or "")
+            logical = text(member(named, "identifier"), "value")
+            known = literal in places or logical in names
+            if known and ours(found, "observation") and _place(found) not in seen:
+                seen.add(_place(found))
+                if self._in_time(found):
+                    yield found
+
+    def _found_observations(self, queries: Sequence[Mapping[str, str]]) -> Iterator[Resource]:
+        """What the queries find; a server that looks for no device is asked for all of ours.
+
+        Raises:
+            Rejected: it looks for nothing of that, and what it holds cannot be known.
+        """
+        answered = not queries
         for query in queries:
             with suppress(Rejected, NotFound):
-                for found in self.server.search("Observation", query):
-                    named = member(found, "device")
-                    literal = _last(text(named, "reference") or "")
-                    logical = text(member(named, "identifier"), "value")
-                    known = literal in places or logical in names
-                    if known and ours(found, "observation") and _place(found) not in seen:
-                        seen.add(_place(found))
-                        if self._in_time(found):
-                            yield found
+                yield from self.server.search("Observation", query)
+                answered = True
+        if not answered:
+            with suppress(NotFound):
+                yield from self.server.search("Observation", {"identifier": _ours("observation")})
 
     def _reports(
         self, devices: Sequence[Resource], observations: Mapping[str, Resource]

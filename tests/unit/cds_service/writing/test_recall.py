@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cds_service.clients.errors import Rejected
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import HttpPolicy
 from cds_service.security.egress import Allowance
@@ -115,6 +116,17 @@ def test_it_finds_what_a_server_took_that_does_not_take_all(closed: str) -> None
         assert found["DiagnosticReport"] == DONE
         (report,) = double.of("DiagnosticReport")
         assert report["status"] == "entered-in-error"
+
+
+def test_a_server_that_looks_for_no_device_hides_nothing(double: FhirDouble) -> None:
+    double.before = lambda seen: answer(400) if "device" in seen.query else None
+    assert states(recaller(double).rows()) == {"DiagnosticReport": DONE, "Observation": DONE}
+
+
+def test_a_server_that_looks_for_nothing_is_an_error(double: FhirDouble) -> None:
+    double.before = lambda seen: answer(400) if "/Observation" in seen.path else None
+    with pytest.raises(Rejected):
+        list(recaller(double).rows())
 
 
 @pytest.mark.parametrize("failing", range(1, 6))
