@@ -61,7 +61,8 @@ class Dispatcher:
         """Make sure that this content of the study is analysed, and say where it stands.
 
         Duplicates are success. An ended study starts again if its content or the models changed,
-        or if it failed long enough ago, or before so much was known of its content. A more urgent priority moves a waiting study forward.
+        or if it failed long enough ago, or before so much was known of its content. A more urgent
+        priority moves a waiting study forward.
 
         Args:
             order: identifiers and references only; sealed before it leaves the process.
