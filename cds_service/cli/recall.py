@@ -50,6 +50,8 @@ def command(
     model_id, _, model_version = device.rpartition("@")
     if not model_id or not model_version:
         raise click.UsageError("--device is MODEL@VERSION, as `scanhook models list` shows them")
+    if since and until and until < since:
+        raise click.UsageError("--to is before --from")
     recall = Recall(
         model_id,
         model_version,
@@ -59,7 +61,11 @@ def command(
         version("scanhook"),
     )
     days = (since.date() if since else None, until.date() if until else None)
-    chosen = tenants or tuple(tenant.name for tenant in site.settings.tenants)
+    known = tuple(tenant.name for tenant in site.settings.tenants)
+    chosen = tenants or known
+    for name in chosen:
+        if name not in known:
+            raise NotThere(f"there is no tenant named {name}")
     if not dry_run:
         note(site, recall, days)
     found = [(name, row) for name in chosen for row in _rows(site, name, recall, days, dry_run)]
@@ -88,9 +94,7 @@ def _rows(
     dry_run: bool,
 ) -> list[Row]:
     tenant = site.settings.tenant(name)
-    if tenant is None:
-        raise NotThere(f"there is no tenant named {name}")
-    server = site.backend(tenant)
+    server = site.backend(tenant) if tenant else None
     if server is None:
         return []
     try:
