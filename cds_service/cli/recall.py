@@ -14,6 +14,7 @@ from cds_service import settings
 from cds_service.bootstrap import Site
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
 from cds_service.cli.output import add_row, console, folding_table
+from cds_service.clients.errors import UpstreamError
 from cds_service.recalls import ALWAYS_MS, Recalled
 from cds_service.writing.recall import STATES, Recaller, Row
 from fhir_mapping.recall import Recall
@@ -97,12 +98,15 @@ def _rows(
     server = site.backend(tenant) if tenant else None
     if server is None:
         return []
+    rows: list[Row] = []
     try:
         names = site.device_names(recall.model_id, recall.model_version)
-        recaller = Recaller(server, recall, names, *days)
-        return list(recaller.rows(dry_run=dry_run))
+        rows.extend(Recaller(server, recall, names, *days).rows(dry_run=dry_run))
+    except UpstreamError as error:  # the other tenants' servers may answer
+        rows.append(Row("", "", f"failed: {error.kind}"))
     finally:
         server.close()
+    return rows
 
 
 def _show(found: list[tuple[str, Row]], *, as_json: bool) -> None:

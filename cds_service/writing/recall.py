@@ -71,13 +71,23 @@ class Recaller:
             yield from self._taken(observation, (), devices, dry_run=dry_run)
 
     def _devices(self) -> list[Resource]:
-        """The model version's Devices; each file of weights has one of its own."""
+        """The model version's Devices; each file of weights has one of its own.
+
+        Raises:
+            Rejected, NotFound, BadAnswer: it looks for none, and `devices` names none either.
+        """
         found: list[Resource] = []
+        answered, refused = False, None
         for query in ({"model": self.recall.model_id}, {"identifier": _ours("device")}):
-            with suppress(Rejected, NotFound, BadAnswer):
+            try:
                 found = [d for d in self.server.search("Device", query) if self._is_model(d)]
+                answered = True
+            except (Rejected, NotFound, BadAnswer) as error:
+                refused = error
             if found:
                 break
+        if refused is not None and not answered and not self.devices:
+            raise refused
         return found
 
     def _is_model(self, device: Json) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.clients.errors import Rejected
+from cds_service.clients.errors import NotFound, Rejected
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import HttpPolicy
 from cds_service.security.egress import Allowance
@@ -126,6 +126,15 @@ def test_a_server_that_looks_for_no_device_hides_nothing(double: FhirDouble) -> 
 def test_a_server_that_looks_for_nothing_is_an_error(double: FhirDouble) -> None:
     double.before = lambda seen: answer(400) if "/Observation" in seen.path else None
     with pytest.raises(Rejected):
+        list(recaller(double).rows())
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_server_on_which_nothing_can_be_recognised_is_an_error(
+    double: FhirDouble, status: int
+) -> None:
+    double.before = lambda seen: answer(status) if "/Device" in seen.path else None
+    with pytest.raises((Rejected, NotFound)):
         list(recaller(double).rows())
 
 
