@@ -13,10 +13,10 @@ import requests
 import waitress
 
 from tests.doubles.ops_site import BEARER, SECRET, OpsSite, busy
-from tests.integration.test_page_pictures import AXE, RUN_AXE
 from tests.integration.test_pages_in_chromium import CONTRASTS
 from tests.integration.test_whole_way import a_head, chart, put
 from tests.peers import chromium
+from tests.peers.axe import AXE, RUN_AXE
 from tests.peers.orthanc import Orthanc
 from tests.peers.sekmet import Sekmet
 from tests.peers.site import Site
@@ -29,18 +29,6 @@ pytestmark = [
     pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
 ]
 KNOWN = {"http_credentials": {"username": "ops", "password": SECRET}}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium.chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def tabs(browser: Any) -> Iterator[Any]:
-    with chromium.tabs_of(browser) as new:
-        yield new
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,33 +10,19 @@ from PIL import Image
 
 from tests.doubles.page_site import PageSite, page_site
 from tests.peers import chromium, screens
+from tests.peers.axe import AXE, RUN_AXE
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
 ]
-AXE = Path(__file__).parents[2] / ".venv-peers" / "node_modules" / "axe-core" / "axe.min.js"
-RUN_AXE = """async () => (await axe.run()).violations.flatMap(
-  (v) => v.nodes.map((n) => `${v.id}: ${n.target} ${n.failureSummary}`))"""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
     with page_site(tmp_path_factory.mktemp("store") / "explanations", screens.CARD) as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium.chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def tabs(browser: Any) -> Iterator[Any]:
-    with chromium.tabs_of(browser) as new:
-        yield new
 
 
 @pytest.mark.parametrize("scheme", screens.SCHEMES)

@@ -30,18 +30,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium.chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def tabs(browser: Any) -> Iterator[Any]:
-    with chromium.tabs_of(browser) as new:
-        yield new
-
-
 def test_the_slider_fades_the_overlay_and_the_image_stays(site: PageSite, tabs: Any) -> None:
     tab = tabs()
     page = tab.open(site.url(explained.finding()))

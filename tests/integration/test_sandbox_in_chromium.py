@@ -10,9 +10,9 @@ import pytest
 
 from cds_service.sandbox import Sandbox, SandboxPlan, serve
 from tests.doubles.cds_service import CdsServiceDouble
-from tests.integration.test_page_pictures import AXE, RUN_AXE
 from tests.integration.test_sandbox import Analysing
 from tests.peers import chromium
+from tests.peers.axe import AXE, RUN_AXE
 from tests.unit.cds_service.sandbox.conftest import write_head
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -40,18 +40,6 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sandbox(service: CdsServiceDouble, studies: Path, tmp_path: Path) -> Iterator[Sandbox]:
     with serve(SandboxPlan(service.base_url, tmp_path, studies, with_demo=False)) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium.chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def tabs(browser: Any) -> Iterator[Any]:
-    with chromium.tabs_of(browser) as new:
-        yield new
 
 
 def heading(page: Any, words: str) -> None:

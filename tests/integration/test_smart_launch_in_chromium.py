@@ -74,12 +74,6 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
         web.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium.chromium() as started:
-        yield started
-
-
 @pytest.fixture
 def window(browser: Any) -> Iterator[Any]:
     context = browser.new_context()

@@ -36,18 +36,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium.chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def tabs(browser: Any) -> Iterator[Any]:
-    with chromium.tabs_of(browser) as new:
-        yield new
-
-
 def canvas(page: Any) -> np.ndarray:
     """The canvas as uint8 (rows, columns, RGBA)."""
     with Image.open(io.BytesIO(base64.b64decode(page.evaluate(PNG)))) as shown:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
+from tests.peers import chromium as _chromium
 from tests.peers import orthanc as _orthanc
 from tests.peers import redis as _redis
 from tests.peers import sekmet as _sekmet
@@ -125,3 +126,17 @@ def valkey_factory(
 def valkey_server(valkey_factory: Callable[..., _valkey.Valkey]) -> _valkey.Valkey:
     """A Valkey from the wheel."""
     return valkey_factory()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window; not for longer, as its driver keeps the thread's event loop."""
+    with _chromium.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def tabs(browser: Any) -> Iterator[Any]:
+    """Opens tabs (`tests.peers.chromium.Tab`) that are closed after the test."""
+    with _chromium.tabs_of(browser) as new:
+        yield new
