@@ -1,7 +1,8 @@
 """Taking back what was written: entered-in-error, and a Provenance that says why; never a DELETE.
 
-The elements stay as they are, so that nobody loses what was acted upon; the narrative, which is
-what a person reads, says that the result is recalled and states no finding any more.
+The coded elements stay as they are, so that nobody loses what was acted upon; the narrative and
+the conclusion, which are what a person reads, say that the result is recalled and state no finding
+any more. What they said is in the server's history of the resource.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ class Recall:
 
 
 def voided(found: Json, recall: Recall) -> Resource:
-    """Return a report or Observation as entered-in-error, with a narrative that says so."""
+    """Return a report or Observation as entered-in-error, in words that say so."""
     rows = (("Model", recall.name), ("Reason", plain(recall.reason, 500)))
     text = narrative("Recalled", (RECALLED,), (*rows, ("Recalled at", recall.instant)), None)
-    return {**found, "status": "entered-in-error", "text": text}
+    return _void(found, RECALLED, text)
 
 
 def voiding(found: Json, recall: Recall) -> Resource:
@@ -68,7 +69,7 @@ def superseding(found: Json, recorded: datetime) -> Resource:
     """
     at = recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     text = narrative("Superseded", (SUPERSEDED,), (("Superseded at", at),), None)
-    void = stamped({**found, "status": "entered-in-error", "text": text}, IDENTIFIER_ROOT)
+    void = stamped(_void(found, SUPERSEDED, text), IDENTIFIER_ROOT)
     standing = Standing.of(found)
     return _update(void, standing.reference, standing.version)
 
@@ -117,6 +118,12 @@ def recall_provenance(
         "entity": [{"role": "source", "what": device} for device in devices],
     }
     return Item(own, {name: value for name, value in made.items() if value != []})
+
+
+def _void(found: Json, sentence: str, text: Resource) -> Resource:
+    """EHRs print the conclusion of a report whatever its status is."""
+    said = {"conclusion": sentence} if "conclusion" in found else {}
+    return {**found, **said, "status": "entered-in-error", "text": text}
 
 
 def _update(resource: Resource, reference: str, version: str | None) -> Resource:

@@ -165,6 +165,8 @@ def _short(value: Any) -> Any:
 
 
 def _what(resource: Mapping[str, Any]) -> str:
+    if resource.get("status") == "entered-in-error":  # what it states is no finding any more
+        return ": ".join(filter(None, ("Withdrawn", _concept(resource.get("code") or {}))))
     if "conclusion" in resource:
         return str(resource["conclusion"])
     value, code = resource.get("valueCodeableConcept"), resource.get("code")

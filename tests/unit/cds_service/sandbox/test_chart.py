@@ -13,6 +13,7 @@ from cds_service.sandbox.chart import MOST_REFRESHES
 from cds_service.sandbox.ehr import Ehr, create_ehr_app
 from cds_service.sandbox.hook_client import Site
 from cds_service.sandbox.seed import patient_key, seed
+from cds_service.sandbox.shown import shown_resource
 from cds_service.sandbox.visit import PROCEDURES
 from cds_service.security.keys import generate_signing_key
 from tests.doubles.cds_service import CdsServiceDouble
@@ -260,3 +261,15 @@ def test_the_key_set_is_public_and_holds_no_private_part(browser: FlaskClient) -
     assert {"kty", "crv", "x", "y", "kid"} <= set(key)
     assert "d" not in key
     assert "max-age" in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [("final", "Possible tumour"), ("entered-in-error", "Withdrawn: MRI")]
+)
+def test_what_was_withdrawn_is_not_shown_as_a_finding(status: str, shown: str) -> None:
+    report = {"resourceType": "DiagnosticReport", "status": status, "code": {"text": "MRI"}}
+    stated = {**report, "conclusion": "Possible tumour"}
+    assert shown_resource(stated)["what"] == shown
+    value = {"code": {"text": "MRI"}, "valueCodeableConcept": {"text": "Tumour"}}
+    observed = {"resourceType": "Observation", "status": status, **value}
+    assert ("Tumour" in shown_resource(observed)["what"]) is (status == "final")

@@ -16,7 +16,7 @@ from cds_service.clients.policy import HttpPolicy
 from cds_service.security.egress import Allowance
 from cds_service.writing.recall import ALREADY, DONE, KEPT, OPEN, Recaller
 from fhir_mapping.identity import device_identity
-from fhir_mapping.recall import Recall
+from fhir_mapping.recall import RECALLED, Recall
 from tests.doubles.faulty_http import Reply, Seen, answer
 from tests.doubles.fhir_server import FhirDouble, Quirks
 from tests.unit.cds_service.writing.test_writer import reports, write
@@ -57,6 +57,8 @@ def test_report_and_results_are_void_and_say_why(double: FhirDouble) -> None:
         assert resource["status"] == "entered-in-error"
         assert "recalled" in resource["text"]["div"]
         assert "possible" not in resource["text"]["div"].lower()
+    (report,) = double.of("DiagnosticReport")
+    assert report["conclusion"] == RECALLED
     made, recalled = double.of("Provenance")
     assert made["activity"]["coding"][0]["code"] == "CREATE"
     assert recalled["activity"]["coding"][0]["code"] == "NULLIFY"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cds_service.clients.errors import UpstreamError
+from fhir_mapping.recall import SUPERSEDED
 from inference.analysis import Analysis, Outcome
 from tests.doubles.faulty_http import Reply, Seen, answer
 from tests.doubles.fhir_server import FhirDouble
@@ -59,10 +60,11 @@ def test_a_newer_analysis_without_a_result_takes_the_report_back(empty: Analysis
         assert write(reports(double), empty) == ""
         assert live(double, "DiagnosticReport") == live(double, "Observation") == []
         before = dict(double.store)
+        assert before[first]["conclusion"] == SUPERSEDED
         assert write(reports(double), empty) == ""
         assert double.store == before
         assert write(reports(double)) == first
-        one(double)
+        assert one(double)[0]["conclusion"] != SUPERSEDED
 
 
 def test_nothing_is_written_where_nothing_was_stated() -> None:
