@@ -25,7 +25,7 @@ from cds_service.clients.interactions import (
 )
 from cds_service.clients.outcomes import FHIR_JSON, issue_codes
 from cds_service.clients.policy import MIB, Breaker, Deadline, HttpPolicy
-from cds_service.security.egress import Allowance
+from cds_service.security.egress import Allowance, resolved
 from fhir_mapping.audit_event import Interaction
 
 PAGE_CAP = 50
@@ -167,7 +167,7 @@ class FhirServer:
             left_bytes -= len(answer.body)
             bundle = self._resource(answer, "Bundle")
             yield from self._matches(bundle)
-            following = self._next(bundle)
+            following = self._next(bundle, path, query)
             if following is None:
                 return
             path, query = following
@@ -268,18 +268,19 @@ class FhirServer:
             if mode != "outcome" and resource.get("resourceType") != "OperationOutcome":
                 yield resource
 
-    def _next(self, bundle: Resource) -> tuple[str, str] | None:
-        """The next page as (path, query) below our own base, wherever the link says it is."""
+    def _next(self, bundle: Resource, path: str, query: str) -> tuple[str, str] | None:
+        """The page after that at `path` and `query`, as these, below our own base."""
+        allowance = self._client.allowance
         links = bundle.get("link")
         for link in links if isinstance(links, list) else []:
             if isinstance(link, dict) and link.get("relation") == "next":
                 url = link.get("url")
                 if not isinstance(url, str):
                     raise BadAnswer(f"{self.name} answered with a broken Bundle.")
-                if "://" not in url:
-                    url = f"{self._client.allowance.base}/{url.lstrip('/')}"
+                # of a page of the base itself, too, what is relative lies below the base
+                page = f"{allowance.base}/{path}?{query}"
                 with upstream_errors(self.name):
-                    return self._client.allowance.relative(url)
+                    return allowance.relative(resolved(url, page))
         return None
 
     def _entry(self, entry: Any) -> EntryResult:

@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -90,6 +90,20 @@ def parse_url(url: str) -> Location:
         raise NotAllowed("The address has a port that does not exist.")
     origin = Origin(scheme, _host(match["host"]), port)
     return Location(origin, _segments(match["path"]), match["query"] or "")
+
+
+def resolved(link: str, page: str) -> str:
+    """What `link` means on the page at `page` (RFC 3986, 5.2); not yet an address to go to.
+
+    A link with a scheme of its own stays as it is written, for `parse_url` to judge.
+
+    Raises:
+        NotAllowed: it cannot be taken apart.
+    """
+    try:
+        return link if urlsplit(link).scheme else urljoin(page, link)
+    except ValueError:
+        raise NotAllowed("The address is not a plain http(s) URL.") from None
 
 
 def _host(text: str) -> str:

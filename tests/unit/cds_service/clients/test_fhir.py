@@ -92,13 +92,67 @@ def test_a_search_follows_its_pages_and_leaves_outcomes_out() -> None:
         assert server.seen[1].target == "/r4?_getpages=a%2Fb&page=2"
 
 
-def test_a_relative_next_link_is_below_the_base() -> None:
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("Patient?page=2", "/r4/Patient?page=2"),
+        ("?page=2", "/r4/Patient?page=2"),
+        ("/r4/Patient?page=2", "/r4/Patient?page=2"),
+        ("/r4?page=2", "/r4?page=2"),
+        ("/r4/?page=2", "/r4?page=2"),
+        ("../r4/./Patient?page=2", "/r4/Patient?page=2"),
+        ("//{host}/r4?page=2", "/r4?page=2"),
+        (
+            "Patient?page=2&profile=http://x.example/a",
+            "/r4/Patient?page=2&profile=http://x.example/a",
+        ),
+        ("/r4?page=2&self=https://x.example/r4", "/r4?page=2&self=https://x.example/r4"),
+    ],
+)
+def test_a_relative_next_link_is_resolved_against_its_page(link: str, target: str) -> None:
+    """RFC 3986, 5.2."""
+
     def respond(seen: Seen) -> Reply:
-        following = None if "page" in seen.query else "Patient?page=2"
-        return json_answer(json.dumps(bundle(PATIENT, following=following)), FHIR_JSON)
+        following = link.format(host=server.base_url.partition("//")[2])
+        page = bundle(PATIENT, following=None if "page" in seen.query else following)
+        return json_answer(json.dumps(page), FHIR_JSON)
 
     with FaultyServer(respond) as server:
         assert len(list(fhir(server).search("Patient", {}))) == 2
+        assert server.seen[1].target == target
+
+
+def test_a_next_link_relative_to_a_page_of_the_base_itself_is_below_the_base() -> None:
+    following = {"": "/r4?page=2", "page=2": "Patient?page=3", "page=3": None}
+
+    def respond(seen: Seen) -> Reply:
+        page = bundle(PATIENT, following=following[seen.query])
+        return json_answer(json.dumps(page), FHIR_JSON)
+
+    with FaultyServer(respond) as server:
+        assert len(list(fhir(server).search("Patient", {}))) == 3
+        assert server.seen[2].target == "/r4/Patient?page=3"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "/r5?page=2",
+        "../metadata",
+        "/r4/../x",
+        "//elsewhere.example/r4?page=2",
+        "https://elsewhere.example/r4?page=2",
+        "//[/r4",
+        "http:Patient?page=2",
+        "urn:uuid:7f1b5c2e-0000-4000-8000-000000000000",
+        "/r4/%2e%2e/x",
+    ],
+)
+def test_a_next_link_out_of_the_base_is_refused(link: str) -> None:
+    with FaultyServer(saying(bundle(PATIENT, following=link))) as server:
+        with pytest.raises(EgressRefused):
+            list(fhir(server).search("Patient", {}))
+        assert len(server.seen) == 1
 
 
 def test_pages_that_lead_back_end_the_search() -> None:
