@@ -201,9 +201,7 @@ class BackendServices:
         return token
 
     def _fetch(self, deadline_s: float) -> AccessToken:
-        deadline = self._discovery.deadline(
-            HttpPolicy(deadline_s=max(0.001, min(deadline_s, self._policy.deadline_s)))
-        )
+        deadline = self._deadline(deadline_s)
         url, client = self._endpoint or self._find(deadline_s)
         self._endpoint = url, client
         if self._clock() >= self._reduced_until:
@@ -215,6 +213,11 @@ class BackendServices:
             _log.warning("scopes refused as a whole; fewer are asked for")
             self._reduced_until = self._clock() + REDUCED_FOR_S
         return self._ask(url, client, self._least, deadline)
+
+    def _deadline(self, deadline_s: float) -> Deadline:
+        """Of a step of a renewal: no later than who waits for it, and than our policy."""
+        within_s = max(0.001, min(deadline_s, self._policy.deadline_s))
+        return self._discovery.deadline(HttpPolicy(deadline_s=within_s))
 
     def _ask(
         self, url: str, client: HttpClient, scopes: tuple[str, ...], deadline: Deadline
@@ -265,9 +268,7 @@ class BackendServices:
         request = Request(
             "GET", ".well-known/smart-configuration", headers={"Accept": "application/json"}
         )
-        deadline = self._discovery.deadline(
-            HttpPolicy(deadline_s=max(0.001, min(deadline_s, self._policy.deadline_s)))
-        )
+        deadline = self._deadline(deadline_s)
         answer = self._discovery.send(request, self._policy, deadline).json(self._fhir.name)
         found = answer if isinstance(answer, dict) else {}
         listed = found.get("token_endpoint_auth_signing_alg_values_supported")
@@ -325,4 +326,4 @@ def _lifetime_s(stated: object) -> float | None:
         stated = float(stated[:9])
     if isinstance(stated, bool) or not isinstance(stated, int | float):
         return None
-    return min(float(stated), LONGEST_TOKEN_S) if 0 < stated < math.inf else None
+    return float(min(stated, LONGEST_TOKEN_S)) if 0 < stated < math.inf else None

@@ -256,7 +256,16 @@ def test_an_endpoint_that_has_said_no_is_not_asked_by_every_call() -> None:
 
 @pytest.mark.parametrize(
     ("stated", "good_s"),
-    [(300, 300), ("300", 300), (None, 300), (60.5, 60.5), (10**9, 3600), ("9" * 40, 3600), (8, 8)],
+    [
+        (300, 300),
+        ("300", 300),
+        (None, 300),
+        (60.5, 60.5),
+        (10**9, 3600),
+        (10**400, 3600),
+        ("9" * 40, 3600),
+        (8, 8),
+    ],
 )
 def test_a_token_lives_as_long_as_is_said_and_never_longer_than_an_hour(
     stated: object, good_s: float
