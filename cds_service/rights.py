@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from redis import Redis
 
 from cds_service.features import FEATURES, RESULTS, Feature, May, in_words, lost
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import QueueUnavailable, redis_reached
 
 if TYPE_CHECKING:  # the web asks for rights, and runs no models
@@ -50,7 +51,7 @@ class RightsBoard:
         """A sentence for each tenant for which something is off."""
         with redis_reached():
             entries = self._redis.hgetall(RIGHTS)
-        said = {_text(tenant): _sentence(_text(names)) for tenant, names in entries.items()}
+        said = {text_of(tenant): _sentence(text_of(names)) for tenant, names in entries.items()}
         return {tenant: sentence for tenant, sentence in sorted(said.items()) if sentence}
 
 
@@ -62,10 +63,6 @@ def _sentence(names: str) -> str:
         known = None
     named = known if isinstance(known, list) else []
     return in_words(feature for feature in FEATURES if feature.name in named)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 @dataclass(frozen=True)

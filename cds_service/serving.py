@@ -14,6 +14,7 @@ from typing import Any
 
 from redis import Redis
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import redis_reached
 from cds_service.shadow.ledger import ModelName, Watched
 
@@ -58,7 +59,7 @@ class ServingBoard:
         """What these machines said, by their name."""
         with redis_reached():
             entries = self._redis.hgetall(SERVING)
-        texts = {_text(key): text for key, text in entries.items()}
+        texts = {text_of(key): text for key, text in entries.items()}
         return {host: _served(texts[host]) for host in sorted(set(hosts) & texts.keys())}
 
 
@@ -120,7 +121,3 @@ def _entry(text: bytes | str) -> dict[str, Any]:
     except ValueError:
         return {}
     return entry if isinstance(entry, dict) else {}
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

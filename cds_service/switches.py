@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from redis import Redis
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import redis_reached
 
 DISABLED = "cds:models:disabled"
@@ -34,7 +35,7 @@ class ModelSwitches:
         """The models that are switched off, each since when: Redis TIME in seconds."""
         with redis_reached():
             entries = self._redis.hgetall(DISABLED)
-        return {_text(model_id): _number(at) for model_id, at in entries.items()}
+        return {text_of(model_id): _number(at) for model_id, at in entries.items()}
 
     def disable(self, model_id: str) -> bool:
         """Switch a model off; whether it was on."""
@@ -48,11 +49,7 @@ class ModelSwitches:
             return bool(self._redis.hdel(DISABLED, model_id))
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
 def _number(value: bytes | str) -> int:
     """0 for what is no number: a switch counts, whatever was written beside it."""
-    text = _text(value)
+    text = text_of(value)
     return int(text) if text.isascii() and text.isdigit() else 0

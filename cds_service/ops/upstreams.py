@@ -24,6 +24,7 @@ from cds_service.clients.errors import (
     UpstreamError,
 )
 from cds_service.clients.policy import Breaker
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import QueueUnavailable, redis_reached
 
 UPSTREAMS = "cds:upstreams"
@@ -74,7 +75,7 @@ class UpstreamBoard:
         """What was noted of each of these."""
         with redis_reached():
             entries = self._redis.hgetall(UPSTREAMS)
-        texts = {_text(key): _text(value) for key, value in entries.items()}
+        texts = {text_of(key): text_of(value) for key, value in entries.items()}
         return tuple(_health(upstream, texts) for upstream in upstreams)
 
 
@@ -87,10 +88,6 @@ def _health(upstream: Upstream, texts: dict[str, str]) -> Health:
 def _entry(text: str) -> tuple[int, str]:
     at, _, why = text.partition(" ")
     return (int(at), why) if at.isascii() and at.isdigit() and len(at) < 16 else (0, "")
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 @dataclass

@@ -104,7 +104,7 @@ def _configured(connection: Redis) -> dict[str, str]:
     try:
         names = ("appendonly", "maxmemory-policy")
         config: Mapping[Any, Any] = connection.config_get(*names)
-        texts = {_text(name): _text(value) for name, value in config.items()}
+        texts = {text_of(name): text_of(value) for name, value in config.items()}
         if set(names) <= set(texts):
             return texts
     except ResponseError:
@@ -127,5 +127,6 @@ def _skew_problems(connection: Redis, clock: Callable[[], float]) -> list[str]:
     return []
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def text_of(value: object) -> str:
+    """What Redis answered, as text: bytes that are no UTF-8 are no error, and match nothing."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

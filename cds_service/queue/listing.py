@@ -8,6 +8,7 @@ from datetime import datetime
 
 from redis import Redis
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import redis_reached
 from cds_service.queue.records import ENDED, FAILED, StudyRecords, is_id
 from cds_service.queue.state import State, StudyRecord, took_ms
@@ -102,9 +103,9 @@ def workers(connection: Redis, now_s: float) -> list[WorkerRow]:
         names = sorted(connection.smembers(WORKERS))
         with connection.pipeline(transaction=False) as pipeline:
             for name in names:
-                pipeline.hmget(_text(name), *_TOLD)
+                pipeline.hmget(text_of(name), *_TOLD)
             found = pipeline.execute()
-    rows = (_worker(_text(name), told, now_s) for name, told in zip(names, found, strict=True))
+    rows = (_worker(text_of(name), told, now_s) for name, told in zip(names, found, strict=True))
     return sorted(filter(None, rows), key=lambda row: row.heard_s)
 
 
@@ -121,9 +122,9 @@ def _worker(key: str, told: Sequence[object], now_s: float) -> WorkerRow | None:
         return None
     return WorkerRow(
         name=key.removeprefix("rq:worker:"),
-        state=_text(state or b"?"),
+        state=text_of(state or b"?"),
         heard_s=heard_s,
-        study=_text(study) if study and is_id(study) else "",
+        study=text_of(study) if study and is_id(study) else "",
         since_s=max(0.0, now_s - _number(since_s)) if study else 0.0,
         rss_bytes=_number(rss_bytes),
     )
@@ -132,7 +133,7 @@ def _worker(key: str, told: Sequence[object], now_s: float) -> WorkerRow | None:
 def _age_s(heard: object, now_s: float) -> float | None:
     """Seconds since a heartbeat; None for none, or one that RQ did not write."""
     try:
-        return now_s - datetime.fromisoformat(_text(heard)).timestamp()
+        return now_s - datetime.fromisoformat(text_of(heard)).timestamp()
     except ValueError:
         return None
 
@@ -160,9 +161,5 @@ def _row(record: StudyRecord, reached: Mapping[State, int], now_ms: int) -> JobR
 
 def _number(value: object) -> int:
     """0 for what is no number."""
-    text = _text(value)
+    text = text_of(value)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

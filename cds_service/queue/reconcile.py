@@ -17,6 +17,7 @@ from typing import cast
 
 from rq.exceptions import NoSuchJobError
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.enqueue import Dispatcher
 from cds_service.queue.errors import StaleRecord, TamperedPayload, redis_reached
 from cds_service.queue.job import PipelineJob
@@ -185,8 +186,7 @@ def _take_out(dispatcher: Dispatcher, job_id: str) -> bool:
 
 
 def _job_id(member: object) -> str:
-    text = member.decode("utf-8", "replace") if isinstance(member, bytes) else str(member)
-    return text.split(":")[0]
+    return text_of(member).split(":")[0]
 
 
 def _jitter() -> float:

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from redis import Redis
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import StaleRecord, TamperedPayload, redis_reached
 from cds_service.queue.payload import Sealer
 from cds_service.queue.state import (
@@ -202,7 +203,7 @@ class StudyRecords:
             foreign = [cast("bytes", each) for each in ids if not is_id(each)]
             if foreign:
                 self._redis.zrem(OPEN, *foreign)
-        return [_text(each) for each in ids if is_id(each)]
+        return [text_of(each) for each in ids if is_id(each)]
 
     def look_again(self, delays_s: Mapping[str, float]) -> None:
         """Note when to look at open records next, by id; nothing for those that have ended."""
@@ -221,7 +222,7 @@ class StudyRecords:
         """Ids in an index, newest first."""
         with redis_reached():
             ids = self._redis.zrevrange(index, 0, limit - 1)
-        return [_text(each) for each in ids if is_id(each)]
+        return [text_of(each) for each in ids if is_id(each)]
 
     def now_ms(self) -> int:
         """Redis TIME."""
@@ -238,7 +239,7 @@ class StudyRecords:
         """What went wrong how often, since the Redis data began."""
         with redis_reached():
             found = self._redis.hgetall(COUNTS).items()
-        return {_text(name): int(number) for name, number in found if _text(number).isdigit()}
+        return {text_of(name): int(number) for name, number in found if text_of(number).isdigit()}
 
     def _change(
         self,
@@ -322,12 +323,8 @@ class StudyRecords:
 
 def is_id(value: object) -> bool:
     """Whether this could be an id that we or RQ made; anything else in Redis is somebody's junk."""
-    return _ID.fullmatch(_text(value)) is not None
+    return _ID.fullmatch(text_of(value)) is not None
 
 
 def _steps(text: object) -> dict[State, int]:
-    return {State(state): int(at_ms) for state, at_ms in _STEP.findall(_text(text))}
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return {State(state): int(at_ms) for state, at_ms in _STEP.findall(text_of(text))}

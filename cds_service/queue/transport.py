@@ -19,6 +19,7 @@ from rq.exceptions import DuplicateJobError
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import redis_reached
 from cds_service.queue.job import PipelineJob
 from cds_service.queue.policy import DispatchPolicy
@@ -157,7 +158,7 @@ class Transport:
             queue = self.queues[priority]
             moved = self.connection.lmove(queue.key, queue.intermediate_queue_key)
             if moved is not None and is_id(moved):
-                return queue, _text(moved)
+                return queue, text_of(moved)
             if moved is not None:
                 self.connection.lrem(queue.intermediate_queue_key, 0, cast("str", moved))
         return None
@@ -191,8 +192,4 @@ def _leases(queue: Queue) -> str:
 
 def _ids(rows: Iterable[Iterable[bytes]]) -> frozenset[str]:
     """Job ids of lists, and of leases (``job:execution``)."""
-    return frozenset(_text(member).split(":")[0] for row in rows for member in row)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return frozenset(text_of(member).split(":")[0] for row in rows for member in row)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import redis_reached
 from inference.shadow import Disagreement, Window
 
@@ -143,7 +144,7 @@ class ShadowLedger:
         """What is known of every model that was ever compared, by id and version."""
         with redis_reached():
             fallen = self._redis.hgetall(FALLEN)
-            since = {ModelName.of(key): int(_text(at)) for key, at in fallen.items()}
+            since = {ModelName.of(key): int(text_of(at)) for key, at in fallen.items()}
             found = {ModelName.of(key) for key in self._redis.smembers(MODELS)} | since.keys()
             names = sorted(name for name in found if name is not None)
             with self._redis.pipeline(transaction=False) as pipeline:
@@ -175,7 +176,7 @@ class ShadowLedger:
 def _watched(
     name: ModelName, recent: list[bytes], totals: Mapping[bytes, bytes], since_s: int | None
 ) -> Watched:
-    counts = {_text(key): int(_text(value)) for key, value in totals.items()}
+    counts = {text_of(key): int(text_of(value)) for key, value in totals.items()}
     return Watched(
         name=name,
         recent=len(recent),
@@ -188,7 +189,3 @@ def _watched(
 
 def _under(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
     return {k.removeprefix(prefix): n for k, n in sorted(counts.items()) if k.startswith(prefix)}
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from redis import Redis
 
+from cds_service.queue.connection import text_of
 from cds_service.queue.errors import redis_reached
 
 FOLLOW = "cds:follow:{}"
@@ -28,7 +29,7 @@ class FollowLedger:
         """How far the source of this name was followed; empty if it never was."""
         with redis_reached():
             found = self.connection.get(_key(name))
-        text = found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found or "")
+        text = text_of(found or "")
         return text if len(text) <= CHARACTERS else ""
 
     def reach(self, mark: str, *name: str) -> None:
