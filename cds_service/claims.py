@@ -26,10 +26,16 @@ def claims_of(card: Card) -> dict[str, tuple[str, str]]:
     One claim for each model that states a finding on these images, or, where none does, for each
     that answered. A card without any answer claims only itself.
     """
-    said = card["extension"][EXTENSION]
+    said = stated_on(card)
     models = [(each["model"], each["version"]) for each in said.get("models", ())]
     claims = {claim_of(*model, said.get("images", "")): model for model in models}
     return claims or {card["uuid"]: NO_MODEL}
+
+
+def stated_on(card: Card) -> dict[str, Any]:
+    """What a card says to programs."""
+    stated: dict[str, Any] = card["extension"][EXTENSION]
+    return stated
 
 
 def claim_of(model_id: str, version: str, instance_digest: str) -> str:

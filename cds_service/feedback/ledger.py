@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cds_service.claims import EXTENSION, Card, claims_of
+from cds_service.claims import Card, claims_of, stated_on
 from cds_service.feedback.values import Feedback, Tally
 from cds_service.queue.errors import redis_reached
 
@@ -76,7 +76,7 @@ class CardLedger:
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
                 for card in cards:
-                    said = _said(card)
+                    said = stated_on(card)
                     claims = [[claim, *model] for claim, model in claims_of(card).items()]
                     note = [card["uuid"], tenant, service, said["study"], claims]
                     pipeline.set(CARD.format(card["uuid"]), self._sealed(note), ex=CARD_KEPT_S)
@@ -212,8 +212,3 @@ def _is_news(old: _Answer | None, now: _Answer) -> bool:
 def _text(note: list[Any]) -> bytes:
     """What the MAC covers; the word keeps it apart from the other things that are signed."""
     return json.dumps(["feedback", note]).encode()
-
-
-def _said(card: Card) -> Mapping[str, Any]:
-    said: Mapping[str, Any] = card["extension"][EXTENSION]
-    return said

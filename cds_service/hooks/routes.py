@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from cds_service.claims import EXTENSION, Card
+from cds_service.claims import Card, stated_on
 from cds_service.feedback import CardLedger
+from cds_service.hooks.body import json_body
 from cds_service.hooks.discovery import SERVICES, CdsService, discovery
-from cds_service.hooks.errors import InvalidCall, NotJson, Unavailable, UnknownService
+from cds_service.hooks.errors import Unavailable, UnknownService
 from cds_service.hooks.feedback import parse_feedback
 from cds_service.hooks.invoke import HookDesk, answer, without_work
 from cds_service.hooks.request import parse_request
@@ -23,7 +23,6 @@ from cds_service.security.errors import ReplayUnknown
 from cds_service.security.jwt import Caller, Verifier
 from cds_service.security.replay import UsedTokens
 from cds_service.settings import Settings
-from cds_service.strict_json import InvalidJson, load_json
 
 _log = logging.getLogger(__name__)
 
@@ -72,10 +71,10 @@ def hooks_blueprint(
         service = _service(service_id)
         started = time.perf_counter()
         cards = _called(service, gate, desk)
-        about_studies = [card for card in cards if "study" in _said(card)]
+        about_studies = [card for card in cards if "study" in stated_on(card)]
         ledger.issued(g.get("tenant", ""), service.id, about_studies)
         for card in cards:
-            metrics.card_answered(service.id, _said(card)["state"])
+            metrics.card_answered(service.id, stated_on(card)["state"])
         _note_answer(service, cards, time.perf_counter() - started)
         return jsonify(cards=cards)
 
@@ -83,7 +82,7 @@ def hooks_blueprint(
     def feedback(service_id: str) -> Response:
         service = _service(service_id)
         caller = _admitted(gate, f"/cds-services/{service.id}/feedback")
-        entries = parse_feedback(_body())
+        entries = parse_feedback(json_body())
         try:
             ledger.note(caller.tenant.name, entries)
         except QueueError:
@@ -127,7 +126,7 @@ def _called(service: CdsService, gate: Gate, desk: HookDesk) -> list[Card]:
         _log.warning("replay cannot be excluded", extra={"kind": error.kind})
         return without_work(service, desk)
     g.tenant, g.token_id = caller.tenant.name, caller.token_id
-    call = parse_request(_body(), service.hook)
+    call = parse_request(json_body(), service.hook)
     g.hook_instance = call.hook_instance
     cards = answer(call, service, caller.tenant, desk)
     return _never_launched(cards) if caller.tenant.states_auto_launch else cards
@@ -143,29 +142,6 @@ def _never_launched(cards: list[Card]) -> list[Card]:
     ]
 
 
-def _body() -> dict[str, Any]:
-    """The JSON object that was sent.
-
-    Raises:
-        NotJson: another content type, charset or encoding.
-        InvalidCall: not an object that `strict_json` accepts.
-    """
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    plain = encoding == "identity" and charset in ("utf-8", "utf8")
-    if request.mimetype != "application/json" or not plain:
-        raise NotJson("The body must be application/json in UTF-8.")
-    try:
-        return load_json(request.get_data(cache=False))
-    except InvalidJson as error:
-        raise InvalidCall(error.sentence) from None
-
-
-def _said(card: Card) -> dict[str, Any]:
-    said: dict[str, Any] = card["extension"][EXTENSION]
-    return said
-
-
 def _note_answer(service: CdsService, cards: list[Card], took_s: float) -> None:
     """One line for each call, to settle later what was answered."""
     _log.info(
@@ -175,7 +151,7 @@ def _note_answer(service: CdsService, cards: list[Card], took_s: float) -> None:
             "tenant": g.get("tenant"),
             "hook_instance": g.get("hook_instance"),
             "cards": ",".join(card["uuid"] for card in cards),
-            "state": ",".join(_said(card)["state"] for card in cards),
+            "state": ",".join(stated_on(card)["state"] for card in cards),
             "duration_ms": round(took_s * 1000, 1),
         },
     )

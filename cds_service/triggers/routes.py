@@ -14,12 +14,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from cds_service.hooks.body import json_body
 from cds_service.hooks.errors import InvalidCall, NotJson, Unavailable
 from cds_service.hooks.routes import Gate
 from cds_service.queue.errors import QueueError
 from cds_service.security.errors import InvalidToken, Refusal, ReplayUnknown
 from cds_service.settings import TenantSettings
-from cds_service.strict_json import InvalidJson, load_json
 from cds_service.triggers.ledger import FollowLedger
 from cds_service.triggers.notices import Asks, Notice, Notices
 from cds_service.triggers.secrets import NotificationSecrets
@@ -170,21 +170,6 @@ def _state(said: Notification, version: str | None) -> str:
 
 
 def _body() -> dict[str, Any] | None:
-    """The JSON object that was sent; None if nothing was, or XML.
-
-    Raises:
-        NotJson: another content type, charset or encoding.
-        InvalidCall: not an object that `strict_json` accepts.
-    """
-    raw = request.get_data(cache=False)
-    if not raw.strip() or request.mimetype in XML_TYPES:
-        return None
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    plain = encoding == "identity" and charset in ("utf-8", "utf8")
-    if request.mimetype not in JSON_TYPES or not plain:
-        raise NotJson("The body must be application/fhir+json or application/json in UTF-8.")
-    try:
-        return load_json(raw)
-    except InvalidJson as error:
-        raise InvalidCall(error.sentence) from None
+    """What `json_body` reads; None if nothing was sent, or XML."""
+    sent = bool(request.get_data().strip()) and request.mimetype not in XML_TYPES
+    return json_body(*JSON_TYPES) if sent else None
