@@ -106,6 +106,7 @@ class KnownStudy:
     ahead: int | None = None
     served: Set[str] | None = None
     settled: Set[str] = frozenset()
+    tenant: str = ""
 
     @property
     def summary(self) -> StudySummary | None:
@@ -156,7 +157,7 @@ def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False
 def _is_recalled(study: KnownStudy, site: CardSite) -> bool:
     found = study.summary
     models = [(r.model_id, r.model_version) for r in found.results] if found else []
-    return found is not None and site.recalled(models, found.analysed_ms)
+    return found is not None and site.recalled(study.tenant, models, found.analysed_ms)
 
 
 def _recalled(study: KnownStudy, site: CardSite) -> Card:

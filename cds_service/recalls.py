@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ALWAYS_MS = 2**53
@@ -21,26 +21,34 @@ ALWAYS_MS = 2**53
 
 @dataclass(frozen=True)
 class Recalled:
-    """One model version, and the analyses (ms since 1970, both ends included) that it is about."""
+    """One model version, and the analyses (ms since 1970, both ends included) that it is about.
+
+    `tenants` are those it was recalled for; none is all.
+    """
 
     model_id: str
     model_version: str
     from_ms: int = 0
     to_ms: int = ALWAYS_MS
+    tenants: tuple[str, ...] = ()
 
-    def covers(self, model_id: str, model_version: str, analysed_ms: int) -> bool:
-        """Whether an answer of that model at that time is recalled."""
+    def covers(self, tenant: str, model_id: str, model_version: str, analysed_ms: int) -> bool:
+        """Whether an answer of that model to that tenant at that time is recalled.
+
+        Where it is not known whose it is (an empty `tenant`), it may be one of these.
+        """
+        here = not (tenant and self.tenants) or tenant in self.tenants
         same = (model_id, model_version) == (self.model_id, self.model_version)
-        return same and self.from_ms <= analysed_ms <= self.to_ms
+        return here and same and self.from_ms <= analysed_ms <= self.to_ms
 
 
-Concerned = Callable[[Iterable[tuple[str, str]], int], bool]
-"""(models with versions, time of the analysis) -> whether it is recalled (`Recalls.concern`)."""
+Concerned = Callable[[str, Iterable[tuple[str, str]], int], bool]
+"""(tenant, models with versions, time of the analysis) -> whether it is recalled."""
 
 
-def nothing_recalled(models: Iterable[tuple[str, str]], analysed_ms: int) -> bool:
+def nothing_recalled(tenant: str, models: Iterable[tuple[str, str]], analysed_ms: int) -> bool:
     """Where nothing is ever recalled."""
-    del models, analysed_ms
+    del tenant, models, analysed_ms
     return False
 
 
@@ -83,15 +91,16 @@ class Recalls:
                 self._state = state
         return self._known
 
-    def concern(self, models: Iterable[tuple[str, str]], analysed_ms: int) -> bool:
+    def concern(self, tenant: str, models: Iterable[tuple[str, str]], analysed_ms: int) -> bool:
         """Whether an answer of one of these (model, version) at that time is recalled."""
         known = self.known()
-        return any(each.covers(*model, analysed_ms) for model in models for each in known)
+        return any(each.covers(tenant, *model, analysed_ms) for model in models for each in known)
 
 
 def _read(lines: Iterable[str]) -> Iterable[Recalled]:
     for line in lines:
         with suppress(ValueError, TypeError, RecursionError):
-            recalled = Recalled(**json.loads(line))
+            found = Recalled(**json.loads(line))
+            recalled = replace(found, tenants=tuple(found.tenants))
             if isinstance(recalled.from_ms, int) and isinstance(recalled.to_ms, int):
                 yield recalled

@@ -66,6 +66,9 @@ class StoredExplanation:
     superseded: bool = False
     """Whether a newer analysis of the study has taken its place."""
 
+    tenant: str = ""
+    """Whose chart it is of; empty where that was not kept."""
+
 
 @dataclass(frozen=True)
 class StoredSlices:
@@ -108,6 +111,7 @@ class ExplanationStore:
         study_key: str,
         analysed_ms: int,
         notes: Mapping[str, ModelNotes] = _EMPTY,
+        tenant: str = "",
     ) -> None:
         """Keep what explains `analysis`; a repeat with the same id replaces the page.
 
@@ -125,6 +129,7 @@ class ExplanationStore:
             "format": _FORMAT,
             "explanation_id": explanation_id,
             "study_key": study_key,
+            "tenant": tenant,
             "page": page_of(analysis, analysed_ms, notes).model_dump(mode="json"),
             "pictures": sorted(pictures),
         }
@@ -219,7 +224,8 @@ class ExplanationStore:
         if not intact or content["explanation_id"] != explanation_id:
             return None
         study_key, outdated = str(content["study_key"]), (folder / _SUPERSEDED).exists()
-        return StoredExplanation(explanation_id, study_key, page, pictures, outdated)
+        tenant = str(content.get("tenant", ""))
+        return StoredExplanation(explanation_id, study_key, page, pictures, outdated, tenant)
 
     def supersede(self, explanation_id: str) -> None:
         """Note that a newer analysis took the place of this one; nothing if it is not there.

@@ -167,6 +167,7 @@ class _Attempt:
             study_key=self._record.id,
             analysed_ms=_ms(at),
             notes=task.notes,
+            tenant=self._tenant,
         )
         report_id = task.writers[self._tenant].write(analysis, ref, explanation_id, at)
         return Kept(explanation_id, report_id)

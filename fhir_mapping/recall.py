@@ -92,7 +92,7 @@ def taken_back(found: Json, double: Standing, identity: Identity) -> Resource:
 def recall_provenance(
     recall: Recall, targets: Sequence[str], devices: Sequence[Resource], patient: str
 ) -> Item:
-    """Return the Provenance of the recall of `targets`, which are the same every time.
+    """Return the Provenance of the recall of `targets`, by which it is named.
 
     `devices` are references to the model's Devices; `patient` keeps apart what is of two charts.
     """

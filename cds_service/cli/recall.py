@@ -15,8 +15,9 @@ from cds_service.bootstrap import Site
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
 from cds_service.cli.output import add_row, console, folding_table
 from cds_service.clients.errors import UpstreamError
+from cds_service.clients.fhir import FhirServer
 from cds_service.recalls import ALWAYS_MS, Recalled
-from cds_service.writing.recall import STATES, Recaller, Row
+from cds_service.writing.recall import STATES, UNASKED, Recaller, Row
 from fhir_mapping.recall import Recall
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])
@@ -63,24 +64,53 @@ def command(
     )
     days = (since.date() if since else None, until.date() if until else None)
     known = tuple(tenant.name for tenant in site.settings.tenants)
-    chosen = tenants or known
+    chosen = tuple(dict.fromkeys(tenants)) or known
     for name in chosen:
         if name not in known:
             raise NotThere(f"there is no tenant named {name}")
+    if not _may_be_known(site, recall):
+        raise NotThere(
+            f"neither an installed package nor a FHIR server that we may ask knows {device}: "
+            "look at `scanhook models list`, or install the package that made the results"
+        )
     if not dry_run:
-        note(site, recall, days)
+        note(site, recall, days, tenants)
     found = [(name, row) for name in chosen for row in _rows(site, name, recall, days, dry_run)]
     _show(found, as_json=as_json)
     if any(row.state not in STATES for _, row in found):
         context.exit(EXIT_BAD_ANSWER)
 
 
-def note(site: Site, recall: Recall, days: tuple[date | None, date | None]) -> None:
-    """Let cards and pages know, before anything else can fail."""
+def _may_be_known(site: Site, recall: Recall) -> bool:
+    """Whether the model version is known here or there; a server that does not say may know it."""
+    if site.device_names(recall.model_id, recall.model_version):
+        return True
+    return any(_may_know(site.backend(tenant), recall) for tenant in site.settings.tenants)
+
+
+def _may_know(server: FhirServer | None, recall: Recall) -> bool:
+    if server is None:
+        return False
+    try:
+        return Recaller(server, recall).knows()
+    except UpstreamError:
+        return True
+    finally:
+        server.close()
+
+
+def note(
+    site: Site,
+    recall: Recall,
+    days: tuple[date | None, date | None],
+    tenants: tuple[str, ...] = (),
+) -> None:
+    """Let cards and pages of these tenants, or of all, know before anything else can fail."""
     since, until = days
     end = _ms(until + timedelta(days=1)) - 1 if until else ALWAYS_MS
     begin = _ms(since) if since else 0
-    site.recalls.add(Recalled(recall.model_id, recall.model_version, begin, end))
+    own = tuple(sorted(set(tenants)))
+    site.recalls.add(Recalled(recall.model_id, recall.model_version, begin, end, own))
 
 
 def _ms(day: date) -> int:
@@ -97,7 +127,7 @@ def _rows(
     tenant = site.settings.tenant(name)
     server = site.backend(tenant) if tenant else None
     if server is None:
-        return []
+        return [Row("", "", UNASKED)]
     rows: list[Row] = []
     try:
         names = site.device_names(recall.model_id, recall.model_version)
@@ -118,4 +148,5 @@ def _show(found: list[tuple[str, Row]], *, as_json: bool) -> None:
     for name, row in found:
         add_row(table, name, row.reference, row.issued, row.state)
     console().print(table)
-    click.echo(f"{len(found)} found")
+    count = sum(bool(row.reference) for _, row in found)
+    click.echo(f"{count} found" + ("; not all could be looked for" if count < len(found) else ""))

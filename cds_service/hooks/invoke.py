@@ -238,7 +238,8 @@ def _cards(seen: list[_Seen], call: _Call, *, count: bool) -> list[Card]:
         if count and service.answers_pending and each.record.state is State.RECEIVED:
             ahead, count = _ahead(each.record, desk)
         settled = _settled(answers.get(each.key, {}), service)
-        known = KnownStudy(each.found.ref, each.record, ahead, call.served.ids, settled)
+        served, tenant = call.served.ids, call.tenant.name
+        known = KnownStudy(each.found.ref, each.record, ahead, served, settled, tenant)
         findings_only = service.shows is Shows.FINDINGS or (
             # what has ended without a finding is no loose end
             service.shows is Shows.LOOSE_ENDS and each.record.ended

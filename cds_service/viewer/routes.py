@@ -230,7 +230,7 @@ class _Viewer:
 
     def _is_recalled(self, stored: StoredExplanation) -> bool:
         models = [(r.model_id, r.model_version) for r in stored.page.results]
-        return self.recalled(models, stored.page.analysed_ms)
+        return self.recalled(stored.tenant, models, stored.page.analysed_ms)
 
     def _link(self, token: str) -> OpenedLink | None:
         return None if request.query_string else self.links.open(token, self.clock_s())

@@ -1,8 +1,9 @@
 """Takes back what one version of a model has written: entered-in-error, with a Provenance.
 
-Safe to stop and to repeat: what is void already is only looked at, and the Provenance of a report
-has the same name every time. What a person has signed or changed is theirs: it is listed, not
-touched.
+Safe to stop and to repeat: what is void already is only looked at, and the same targets have one
+Provenance. A run that takes back what an earlier one could not adds one of all of them; the earlier
+one stays, and says what was taken back by then. What a person has signed or changed is theirs: it
+is listed, not touched.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Row:
 
 
 OPEN, DONE, ALREADY, KEPT = "to be recalled", "recalled", "recalled before", "a person's, kept"
-STATES = (OPEN, DONE, ALREADY, KEPT)
+UNASKED = "not asked: the tenant has no backend"
+STATES = (OPEN, DONE, ALREADY, KEPT, UNASKED)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ class Recaller:
     devices: Collection[str] = ()
     since: date | None = None
     until: date | None = None
+
+    def knows(self) -> bool:
+        """Whether the server has the model version as a Device.
+
+        Raises:
+            UpstreamError: it does not say.
+        """
+        return bool(self._devices())
 
     def rows(self, *, dry_run: bool = False) -> Iterator[Row]:
         """Each result of the model, as it has been dealt with.

@@ -34,10 +34,10 @@ def recalls(tmp_path: Path) -> Recalls:
 def test_a_recall_is_known_to_every_process_at_once(recalls: Recalls, tmp_path: Path) -> None:
     path = tmp_path / "state" / "recalls.jsonl"
     other = Recalls(path)
-    assert not other.concern([(MODEL, VERSION)], 5)
+    assert not other.concern("north", [(MODEL, VERSION)], 5)
     for _ in range(2):
         recalls.add(Recalled(MODEL, VERSION, 3, 7))
-    assert other.concern([("x", "1"), (MODEL, VERSION)], 5)
+    assert other.concern("north", [("x", "1"), (MODEL, VERSION)], 5)
     assert len(path.read_text().splitlines()) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -50,7 +50,15 @@ def test_other_times_versions_and_models_are_not_recalled(
     recalls: Recalls, model: str, version: str, analysed_ms: int
 ) -> None:
     recalls.add(Recalled(MODEL, VERSION, 3, 7))
-    assert not recalls.concern([(model, version)], analysed_ms)
+    assert not recalls.concern("north", [(model, version)], analysed_ms)
+
+
+@pytest.mark.parametrize(("tenant", "hit"), [("north", True), ("south", False), ("", True)])
+def test_a_recall_for_one_tenant_leaves_the_others(
+    recalls: Recalls, tenant: str, hit: bool
+) -> None:
+    recalls.add(Recalled(MODEL, VERSION, tenants=("east", "north")))
+    assert recalls.concern(tenant, [(MODEL, VERSION)], 5) is hit
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", "7", '{"model_id": 1}', '{"a": 1}', "\x00" * 9])
@@ -58,7 +66,7 @@ def test_a_damaged_line_hides_no_other(recalls: Recalls, tmp_path: Path, junk: s
     recalls.add(Recalled(MODEL, VERSION))
     path = tmp_path / "state" / "recalls.jsonl"
     path.write_text(f"{junk}\n{path.read_text()}{junk}\n")
-    assert Recalls(path).concern([(MODEL, VERSION)], 5)
+    assert Recalls(path).concern("north", [(MODEL, VERSION)], 5)
 
 
 @pytest.mark.parametrize("name", ["finding", "no-finding", "finding-outlined", "outdated-finding"])
@@ -68,10 +76,12 @@ def test_the_card_says_recalled_and_nothing_else(recalls: Recalls, name: str) ->
     summary = known.summary
     assert summary is not None
     result = summary.results[0]
-    recalls.add(Recalled(result.model_id, result.model_version))
+    recalls.add(Recalled(result.model_id, result.model_version, tenants=("north",)))
     site = CardSite("St. Elsewhere", HookSettings(), FixedLinks(), lambda: ehr.NOW_S)
     before = study_card(known, site)
-    after = study_card(known, replace(site, recalled=recalls.concern))
+    own = replace(site, recalled=recalls.concern)
+    after = study_card(replace(known, tenant="north"), own)
+    assert study_card(replace(known, tenant="south"), own) == before
     assert before is not None
     assert after is not None
     assert "recalled" in after["summary"]
@@ -91,6 +101,7 @@ def test_the_page_says_recalled_and_its_pictures_are_gone(recalls: Recalls, tmp_
         study_key=STUDY_KEY,
         analysed_ms=explained.ANALYSED_MS,
         notes=explained.NOTES,
+        tenant="north",
     )
     app = Flask("site")
     app.register_blueprint(
@@ -100,7 +111,9 @@ def test_the_page_says_recalled_and_its_pictures_are_gone(recalls: Recalls, tmp_
     client = app.test_client()
     assert client.get(path).status_code == 200
     result = analysis.results[0]
-    recalls.add(Recalled(result.model_id, result.model_version))
+    recalls.add(Recalled(result.model_id, result.model_version, tenants=("south",)))
+    assert client.get(path).status_code == 200
+    recalls.add(Recalled(result.model_id, result.model_version, tenants=("north",)))
     page = client.get(path)
     assert page.status_code == 410
     assert b"recalled" in page.data
