@@ -43,9 +43,16 @@ def _connecting(about: Subject) -> Iterator[Step]:
         f"200 with {len(facts.services(about))} services, as in discovery.json",
     )
     yield Step(f"GET {about.url(facts.KEYS_PATH)}", "200 with the keys of jwks.json")
+    examined = f"scanhook conformance {about.settings.base_url}"
     yield Step(
-        f"from anywhere: `scanhook conformance {about.settings.base_url}`",
-        "no requirement is broken",
+        f"from anywhere, as a caller that we do not know: `{examined}`",
+        "no requirement is broken, and it ends by saying that little was examined: our service"
+        " refuses its tokens, and what stands behind them is not seen",
+    )
+    yield Step(
+        f"the same as a caller that we know: `{examined} --issuer ISSUER --key FILE --jwks-out"
+        " KEYS`, on a test system that has a tenant with this issuer and KEYS as its jwks_file",
+        "no requirement is broken; each that was not examined has its reason",
     )
 
 

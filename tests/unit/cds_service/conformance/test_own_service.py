@@ -38,6 +38,16 @@ def at() -> Iterator[Site]:
     thread.join(5)
 
 
+def test_a_caller_that_is_not_registered_sees_a_part_and_is_told_so(at: Site) -> None:
+    """As the test plan of `scanhook register` says."""
+    result = CliRunner().invoke(group, ["conformance", at.settings.base_url, "--json"])
+    verdicts = [finding["verdict"] for finding in json.loads(result.stdout)["findings"]]
+    assert result.exit_code == 3
+    assert "little was examined" in result.stderr
+    assert "broken" not in verdicts
+    assert verdicts.count("not examined") > len(verdicts) / 2
+
+
 def test_our_own_service_keeps_all_that_can_be_seen_from_outside(at: Site, tmp_path: Path) -> None:
     key, chart, token = tmp_path / "key.json", tmp_path / "chart.json", tmp_path / "token"
     private = jwt.algorithms.ECAlgorithm.to_jwk(ehr.KEY, as_dict=True)

@@ -247,6 +247,21 @@ def test_the_test_plan_expects_of_each_drawn_study_what_the_demo_does() -> None:
     assert plan.CARDS.keys() == set(Outcome)
 
 
+def test_the_test_plan_examines_as_a_caller_that_we_know_and_as_one_that_we_do_not(
+    about: facts.Subject,
+) -> None:
+    steps = [step for step in plan.steps(about) if "scanhook conformance" in step.do]
+    unknown, known = sorted(steps, key=lambda step: "--key" in step.do)
+    said = re.findall(r"`scanhook conformance (\S+)([^`]*)`", known.do)
+    assert [(url, *re.findall(r"--\S+", options)) for url, options in said] == [
+        (about.settings.base_url, "--issuer", "--key", "--jwks-out")
+    ]
+    offered = CliRunner().invoke(group, ["conformance", "--help"]).stdout
+    assert all(option in offered for option in ("--issuer", "--key", "--jwks-out"))
+    assert "little was examined" in unknown.see
+    assert "little was examined" not in known.see
+
+
 def test_the_words_of_the_expected_cards_are_on_cards() -> None:
     folder = Path(__file__).parents[3] / "reference" / "cards"
     golden = " ".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.json")))
