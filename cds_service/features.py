@@ -126,6 +126,14 @@ def not_covered(settings: Settings, tenant: TenantSettings) -> tuple[Feature, ..
     return tuple(each for each in switched_on(settings, tenant) if not each.may(may))
 
 
+def covered(settings: Settings, tenant: TenantSettings, feature: Feature) -> bool:
+    """Whether we may do it at that tenant without a user, as far as the settings say."""
+    if tenant.backend != "smart":
+        return tenant.backend == "open"
+    asked = backend_scopes(settings, tenant)
+    return bool(asked) and feature.may(granted(asked))
+
+
 def essential(scopes: Iterable[str]) -> tuple[str, ...]:
     """Those without which nothing is left: of results, or, where none are asked for, of search.
 

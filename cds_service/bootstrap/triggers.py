@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from cds_service.bootstrap.site import Site
+from cds_service.features import SEARCH, covered
 from cds_service.hooks.routes import Gate
 from cds_service.queue import Dispatcher, QueueError
 from cds_service.settings import TenantSettings
@@ -27,6 +28,11 @@ log = logging.getLogger(__name__)
 def readable(site: Site) -> list[TenantSettings]:
     """The tenants whose FHIR server we may read without a user."""
     return [tenant for tenant in site.settings.tenants if tenant.backend != "none"]
+
+
+def searchable(site: Site) -> list[TenantSettings]:
+    """Those of them in whose charts we may look for a study."""
+    return [each for each in readable(site) if covered(site.settings, each, SEARCH)]
 
 
 def notices(site: Site, dispatcher: Dispatcher, *, patient: bool = True) -> Notices:
@@ -121,7 +127,7 @@ def archive_days(site: Site, dispatcher: Dispatcher) -> list[ArchiveDays]:
 
 
 def _tenants_of(site: Site, archive: str) -> Sequence[str]:
-    return [tenant.name for tenant in readable(site) if archive in tenant.archives]
+    return [tenant.name for tenant in searchable(site) if archive in tenant.archives]
 
 
 def poll(site: Site, dispatcher: Dispatcher) -> Poll:
@@ -129,7 +135,7 @@ def poll(site: Site, dispatcher: Dispatcher) -> Poll:
     triggers = site.settings.triggers
     return Poll(
         archive_days(site, dispatcher),
-        [tenant.name for tenant in readable(site)],
+        [tenant.name for tenant in searchable(site)],
         notices(site, dispatcher),
         ledger(dispatcher),
         timedelta(days=triggers.look_back_days),

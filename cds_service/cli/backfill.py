@@ -16,6 +16,7 @@ from cds_service.bootstrap import Site
 from cds_service.bootstrap.triggers import archive_days, ledger
 from cds_service.cli import NotThere
 from cds_service.cli.output import console
+from cds_service.cli.searching import look_before
 from cds_service.queue import Dispatcher, Priority
 from cds_service.triggers.backfill import Backfill
 
@@ -44,6 +45,7 @@ def command(
     if last < first:
         raise click.UsageError("--to is before --from")
     site = Site(settings.load(config))
+    look_before(site)
     dispatcher = site.dispatcher(patient=True)
     run = secrets.token_hex(8) if again else ""
     wanted = tuple(each.upper() for each in modalities)
@@ -66,7 +68,7 @@ def _fills(
     sources = archive_days(site, dispatcher)
     missing = set(names) - {source.archive for source in sources}
     if missing or not sources:
-        raise NotThere("no tenant with a backend has its images in such an archive")
+        raise NotThere("no tenant whose charts may be searched has its images in such an archive")
 
     def waiting() -> int:
         return dispatcher.transport.waiting()[Priority.BACKFILL]

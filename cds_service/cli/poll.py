@@ -13,6 +13,7 @@ from cds_service import logs, settings
 from cds_service.bootstrap import Site
 from cds_service.bootstrap.triggers import ask_to_subscribe, poll
 from cds_service.cli import EXIT_BAD_ANSWER
+from cds_service.cli.searching import look_before
 from cds_service.cli.stopping import hear_signals
 from cds_service.clients.errors import UpstreamError
 from cds_service.queue import Dispatcher, QueueError
@@ -31,6 +32,7 @@ def command(config: Path | None, once: bool) -> None:
     hear_signals()
     site = Site(settings.load(config))
     logs.configure(site.settings.log_level)
+    look_before(site)
     dispatcher = site.dispatcher(patient=True)
     looking = poll(site, dispatcher)
     if once:

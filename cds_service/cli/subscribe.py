@@ -9,7 +9,9 @@ import click
 from cds_service import settings
 from cds_service.bootstrap import Site
 from cds_service.bootstrap.triggers import archive_hook, subscribe
-from cds_service.cli import NotThere
+from cds_service.cli import EXIT_BAD_ANSWER, NotThere
+from cds_service.cli.output import printable
+from cds_service.errors import sentence_of
 from cds_service.triggers.lua import stable_study_script
 
 
@@ -29,5 +31,19 @@ def command(config: Path | None, tenants: tuple[str, ...], orthanc: str | None) 
     unknown = set(tenants) - set(known)
     if unknown or not known:
         raise NotThere("there is no such subscription in the settings ([[triggers.subscriptions]])")
-    for tenant in tenants or known:
-        click.echo(f"{tenant}: {subscribe(site, tenant)} is active")
+    if not all([_subscribed(site, tenant) for tenant in tenants or known]):
+        raise SystemExit(EXIT_BAD_ANSWER)
+
+
+def _subscribed(site: Site, tenant: str) -> bool:
+    """One server that is away, or does not want to, does not stop the others."""
+    try:
+        made = subscribe(site, tenant)
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        click.echo(f"{tenant}: {printable(sentence)}", err=True)
+        return False
+    click.echo(f"{tenant}: {made} is active")
+    return True
