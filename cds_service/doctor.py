@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from cds_service.bootstrap import Site
 from cds_service.bootstrap.smart import registration
@@ -14,6 +15,8 @@ from cds_service.errors import sentence_of
 from cds_service.features import in_words, not_covered
 from cds_service.queue import refuse_unsafe, web_connection, workers
 from cds_service.queue.listing import live_hosts
+from cds_service.security.keyring import load_key_ring
+from cds_service.security.keys import OPEN_TO_OTHERS, read_by_others
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import ArchiveSettings, TenantSettings
 from cds_service.shadow import ShadowLedger
@@ -116,6 +119,14 @@ def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
         partial(_keys, site, tenant),
         "check jwks_url or jwks_file: it must be a JWK set with an EC P-384 or RSA key",
     )
+    if tenant.signing_key_file:
+        yield Trial(
+            "keys",
+            f"signing key of tenant {tenant.name}",
+            partial(_signing_key, tenant.signing_key_file),
+            "make it with `scanhook keys new`, register what `scanhook keys jwks` prints, and let"
+            " this user read it",
+        )
     if tenant.backend != "none":
         yield Trial(
             "fhir",
@@ -209,6 +220,11 @@ def _keys(site: Site, tenant: TenantSettings) -> str:
     if not count:
         raise NotWell("there is no usable public key")
     return f"{count} usable"
+
+
+def _signing_key(path: Path) -> str:
+    count = len(load_key_ring(path).published(time.time()))
+    return _warned(f"{path} {OPEN_TO_OTHERS}") if read_by_others(path) else f"{count} published"
 
 
 def _fhir(site: Site, tenant: TenantSettings) -> str:

@@ -11,7 +11,12 @@ from pathlib import Path
 import click
 
 from cds_service.security.keyring import LEAD_S, DatedKey, load_key_ring
-from cds_service.security.keys import generate_signing_key, public_jwks
+from cds_service.security.keys import (
+    OPEN_TO_OTHERS,
+    generate_signing_key,
+    public_jwks,
+    read_by_others,
+)
 from cds_service.security.rotation import Rotated, rotate
 
 ALGORITHMS = click.Choice(["ES384", "RS384"])
@@ -58,6 +63,8 @@ def show(path: Path) -> None:
     for dated in ring.keys:
         said = _standing(dated, now_s, signs=dated.key is signing)
         click.echo(f"{dated.key.kid}  {dated.key.algorithm}  {said}")
+    if read_by_others(path):
+        click.echo(f"warning: {path} {OPEN_TO_OTHERS}", err=True)
 
 
 @command.command("rotate")
@@ -93,7 +100,7 @@ def _told(done: Rotated, path: Path) -> list[str]:
         f" `scanhook keys jwks {path}` {by}"
     )
     if done.read_by_others:
-        lines.append(f"{path} may be read by others than its owner, as before; 600 is meant")
+        lines.append(f"{path} {OPEN_TO_OTHERS}")
     return lines
 
 

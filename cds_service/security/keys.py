@@ -27,6 +27,8 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 RSA_BITS = 3072
 SMALLEST_RSA_BITS = 2048
 UNREADABLE = "The signing key cannot be read as a private JWK or PEM."
+OTHERS_READ = 0o044
+OPEN_TO_OTHERS = "may be read by others than its owner; 600 is meant"
 _THUMBPRINT = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n")}
 
 
@@ -84,6 +86,14 @@ def generate_signing_key(path: Path, algorithm: str = "ES384") -> SigningKey:
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(json.dumps(key.private_jwk))
     return key
+
+
+def read_by_others(path: Path) -> bool:
+    """Whether others than its owner may read the file: meant is 600, borne is what is mounted.
+
+    A secret of a container is often 0444 and root's, so this is said and never refused.
+    """
+    return bool(path.stat().st_mode & OTHERS_READ)
 
 
 def load_signing_key(path: Path) -> SigningKey:

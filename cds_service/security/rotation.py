@@ -21,6 +21,7 @@ from cds_service.security.keyring import (
     only,
     ring_text,
 )
+from cds_service.security.keys import OTHERS_READ
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _replace(path: Path, text: str) -> bool:
             file.write(text)
             if (stood.st_uid, stood.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(file.fileno(), stood.st_uid, stood.st_gid)
-            os.fchmod(file.fileno(), 0o600 | (stood.st_mode & 0o044))
+            os.fchmod(file.fileno(), 0o600 | (stood.st_mode & OTHERS_READ))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -107,7 +108,7 @@ def _replace(path: Path, text: str) -> bool:
         with suppress(FileNotFoundError):
             temporary.unlink()
     _sync(path.parent)
-    return bool(stood.st_mode & 0o044)
+    return bool(stood.st_mode & OTHERS_READ)
 
 
 def _sync(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cds_service.bootstrap import Site
 from cds_service.doctor import Finding, examine, trials
 from cds_service.queue.folder import WorkFolder
 from cds_service.queue.listing import WORKERS
+from cds_service.security.keys import generate_signing_key
 from cds_service.serving import Served, ServingBoard
 from cds_service.settings import Settings
 from cds_service.shadow import ShadowLedger
@@ -57,6 +59,52 @@ def test_a_worker_of_another_machine_is_not_this_ones(url: str, host: str) -> No
     finding = examined(url, here=True)
     assert not finding.well
     assert "on this machine" in finding.said
+
+
+def signing(folder: Path, spoil: Callable[[Path], object]) -> Finding:
+    """What is said of a tenant's signing key after `spoil`."""
+    file = folder / "key.json"
+    generate_signing_key(file)
+    spoil(file)
+    tenant = {
+        "name": "north",
+        "issuer": "https://ehr.example.org",
+        "jwks_url": "https://ehr.example.org/jwks.json",
+        "fhir_base": "https://ehr.example.org/fhir",
+        "archive": "pacs",
+        "backend": "smart",
+        "client_id": "scanhook",
+        "signing_key_file": file,
+    }
+    site = Site(
+        Settings(
+            environment="development",
+            archives=[{"name": "pacs", "base_url": "https://pacs.example.org/wado"}],
+            tenants=[tenant],
+        )
+    )
+    found = (each for each in trials(site) if each.what == "signing key of tenant north")
+    return examine(next(found))
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o444, True), (0o640, True)])
+def test_a_signing_key_that_others_may_read_is_a_warning_and_no_fault(
+    tmp_path: Path, mode: int, warned: bool
+) -> None:
+    """A secret that a container mounts is often 0444 and root's."""
+    finding = signing(tmp_path, lambda file: file.chmod(mode))
+    assert finding.well
+    assert finding.said.startswith("warning: ") is warned
+    assert ("may be read by others" in finding.said) is warned
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_text("{}")])
+def test_a_signing_key_that_is_none_is_not_well(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    finding = signing(tmp_path, spoil)
+    assert not finding.well
+    assert "scanhook keys new" in finding.advice
 
 
 def test_a_model_that_fell_back_or_is_refused_is_not_well(url: str, tmp_path: Path) -> None:

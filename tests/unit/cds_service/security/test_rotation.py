@@ -177,6 +177,20 @@ def test_the_file_is_its_owners_and_nobody_is_shut_out_who_was_let_in(
     assert stat.S_IMODE(path.stat().st_mode) == kept
 
 
+@pytest.mark.parametrize(
+    ("mode", "warned"),
+    [(0o600, False), (0o400, False), (0o444, True), (0o440, True), (0o604, True), (0o644, True)],
+)
+def test_whoever_shows_a_key_that_others_may_read_is_warned_and_not_refused(
+    path: Path, mode: int, warned: bool
+) -> None:
+    path.chmod(mode)
+    shown = CliRunner().invoke(group, ["keys", "show", str(path)])
+    assert shown.exit_code == 0
+    assert ("may be read by others" in shown.stderr) is warned
+    assert "signs" in shown.stdout
+
+
 def test_a_link_to_the_file_stays_a_link(path: Path) -> None:
     link = path.with_name("link.json")
     link.symlink_to(path)
