@@ -1,8 +1,9 @@
-"""Ten thousand requests over every route: no answer from 500 upwards, and none slower than 1 s.
+"""Ten thousand requests over every route: no answer from 500 upwards, and none that is slow.
 
 Half of the inventions are schemathesis's, from the OpenAPI document of the routes; half are good
-requests with a few places spoilt. The application is the whole one over a real Valkey; time is the
-processor's, so that a busy machine proves nothing.
+requests with a few places spoilt. The application is the whole one over a real Valkey. Two bounds,
+since each is blind to what the other sees: 1 s of the processor, which a busy machine does not
+lengthen, and 5 s of the wall clock, which a wait for Redis or a FHIR server does.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ WITH_JSON = [
     if "application/json" in operation.definition.raw.get("requestBody", {}).get("content", {})
 ]
 INVENTED, SPOILT = 120, 270
-MOST_S = 1.0
+MOST_S, MOST_WAITED_S = 1.0, 5.0
 
 
 def quick(examples: int) -> Callable[[Any], Any]:
@@ -71,9 +72,9 @@ class Front:
 
     def send(self, method: str, path: str, **request: Any) -> None:
         """One request, with the rules that every answer keeps."""
-        began_s = time.thread_time()
+        began_s, since_s = time.thread_time(), time.monotonic()
         answer = self.client.open(path, method=method, **request)
-        took_s = time.thread_time() - began_s
+        took_s, waited_s = time.thread_time() - began_s, time.monotonic() - since_s
         self.sent += 1
         self.slowest_s = max(took_s, self.slowest_s)
         said = answer.get_data(as_text=True) if answer.status_code >= 400 else ""
@@ -82,6 +83,7 @@ class Front:
         else:
             assert answer.status_code < 500, (method, path, said)
         assert took_s < MOST_S, (method, path)
+        assert waited_s < MOST_WAITED_S, (method, path)
         assert "Traceback" not in said
         assert "Set-Cookie" not in answer.headers
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
