@@ -63,6 +63,11 @@ class FaultyServer:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def open_connections(self) -> int:
+        """Those that are being served."""
+        return len(self._open)
+
     def __enter__(self) -> FaultyServer:
         self._thread.start()
         return self
@@ -88,8 +93,8 @@ class FaultyServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
-            self.connections += 1
             self._open.add(connection)
+            self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:

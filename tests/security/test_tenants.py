@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +193,7 @@ def _written(path: Path, content: bytes) -> Path:
 
 def signed(who: str, path: str) -> Mapping[str, str]:
     """A good token of North or South, now."""
-    signer = SOUTH if who == "south" else ehr.Ehr()
-    signer.now_s = time.time()
+    signer = replace(SOUTH if who == "south" else ehr.Ehr(), now_s=time.time())
     issuer = SOUTH_ISSUER if who == "south" else ehr.ISSUER
     return signer.bearer(path, iss=issuer)
 

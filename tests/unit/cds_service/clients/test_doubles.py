@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 
 import pytest
@@ -57,15 +56,14 @@ def test_without_a_cut_the_whole_body_comes(framing: str) -> None:
 )
 def test_a_client_that_goes_away_ends_its_connection(sent: bytes) -> None:
     with FaultyServer() as server:
-        before = set(threading.enumerate())
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as client:
             client.sendall(sent)
             while server.connections == 0:
                 time.sleep(0.01)
-            serving = set(threading.enumerate()) - before
-        for thread in serving:
-            thread.join(10)
-        assert not any(thread.is_alive() for thread in serving)
+        until = time.monotonic() + 10
+        while server.open_connections and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.open_connections == 0
     assert server.seen == []
 
 
