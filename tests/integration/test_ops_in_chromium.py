@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def test_without_script_all_is_there_and_works(day: str, tabs: Any) -> None:
 
 
 def test_a_failed_study_is_tried_again_from_the_page_and_runs(
-    valkey_server: Valkey,
+    valkey_factory: Callable[..., Valkey],
     orthanc: Orthanc,
     sekmet: Sekmet,
     tabs: Any,
@@ -101,7 +101,7 @@ def test_a_failed_study_is_tried_again_from_the_page_and_runs(
 ) -> None:
     site = Site(
         tmp_path,
-        redis_url=valkey_server.url,
+        redis_url=valkey_factory().url,  # the other page's failures are not its own
         archive_url=orthanc.base_url,
         fhir_base=sekmet.base_url,
         tables=f'\n[ops]\nsecret = "{SECRET}"\nrefresh_s = 1\n[worker]\nattempts = 1\n',
