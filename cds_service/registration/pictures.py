@@ -144,6 +144,14 @@ def _photographed(
     viewer = viewer_blueprint(store, at_root, CardShelf(site.registry), clock_s=lambda: clock_s)
     app.register_blueprint(viewer)
 
+    @app.after_request
+    def still(answer: Response) -> Response:
+        """Without scripts: how far one has come when a picture is taken is never the same."""
+        answer.headers["Content-Security-Policy"] = (
+            "default-src 'none'; img-src 'self'; style-src 'self'"
+        )
+        return answer
+
     @app.get("/card")
     def shown_card() -> Response:
         # HTML in the card is off in the renderer, as it is in an EHR
@@ -196,6 +204,7 @@ def _shot(program: str, url: str, size: str, folder: Path) -> bytes:
         "--disable-sync",
         "--hide-scrollbars",
         "--force-device-scale-factor=1",
+        "--run-all-compositor-stages-before-draw",  # else a corner may not be painted yet
         "--virtual-time-budget=4000",
         f"--user-data-dir={folder / 'browser'}",
         f"--window-size={size}",
