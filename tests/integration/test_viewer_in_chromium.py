@@ -119,6 +119,17 @@ def test_windowing_is_by_drag_keys_and_preset(site: PageSite, tabs: Any) -> None
     assert canvas(page).mean() == pytest.approx(before, abs=0.5)
 
 
+def test_the_list_of_windows_names_the_one_in_use(site: PageSite, tabs: Any) -> None:
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
+    named = "() => document.querySelector('.presets').selectedOptions[0]?.text ?? 'none'"
+    page.locator(".presets").select_option("Full range")
+    page.get_by_role("button", name="Reset").click()
+    assert page.evaluate(named) == "As stored"
+    page.locator(".stage").focus()
+    page.keyboard.press("Shift+ArrowDown")
+    assert page.evaluate(named) == "none"
+
+
 def test_zoom_and_pan_move_the_image_and_reset_brings_it_back(site: PageSite, tabs: Any) -> None:
     page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.measured()))
     first = outline_of(canvas(page))
@@ -228,3 +239,15 @@ def test_where_slices_cannot_be_had_the_still_picture_stays(site: PageSite, tabs
     page.wait_for_timeout(500)
     assert page.locator(".viewer.live").count() == 0
     assert page.locator(".image").is_visible()
+
+
+def test_a_slice_that_cannot_be_had_is_named_and_the_shown_one_stays(
+    site: PageSite, tabs: Any
+) -> None:
+    """As when the link has expired since the page was opened."""
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
+    page.route("**/slices/*", lambda route: route.fulfill(status=404))
+    page.get_by_label("Slice", exact=True).fill("0")
+    playwright.expect(page.locator(".scroll output")).to_have_text("Slice 1 cannot be loaded")
+    shows(page, pages.deciding())
+    assert page.get_by_label("Slice", exact=True).input_value() == str(pages.deciding() - 1)

@@ -69,6 +69,8 @@ class Viewer {
 
   change(part) {
     Object.assign(this.view, part);
+    const chosen = ({ centre, width }) => centre === this.view.centre && width === this.view.width;
+    this.find(".presets").selectedIndex = this.series.windows.findIndex(chosen); // -1: none of them
     if ("centre" in part || "width" in part) this.renderImage();
     this.paint();
   }
@@ -88,7 +90,8 @@ class Viewer {
     if (index === this.index) return;
     this.index = index;
     const values = await pixels(this.series, this.slice).catch(() => null);
-    if (this.index !== index || !values) return;
+    if (this.index !== index) return;
+    if (!values) return this.stay();
     this.values = values;
     this.shown = this.slice;
     this.renderImage();
@@ -96,6 +99,15 @@ class Viewer {
     this.tell();
     for (const next of [index + 1, index - 1])
       if (this.series.slices[next]) pixels(this.series, this.series.slices[next]).catch(() => null);
+  }
+
+  /** The slice asked for cannot be had, as when the link has expired: what is shown stays. */
+  stay() {
+    if (!this.shown) return;
+    const missed = this.slice.number;
+    this.index = this.series.slices.indexOf(this.shown);
+    this.tell();
+    this.find(".scroll output").textContent = `Slice ${missed} cannot be loaded`;
   }
 
   renderImage() {
