@@ -20,7 +20,7 @@ from inference.errors import EvidenceRefused
 from inference.evidence import codes as concepts
 from inference.evidence.equipment import equipment, stamped
 from inference.evidence.objects import Kind, name_of
-from inference.evidence.source import SourceImage
+from inference.evidence.source import LOSSY, SourceImage
 from models.manifest import Manifest
 
 
@@ -61,6 +61,9 @@ def secondary_capture(
     with Image.open(io.BytesIO(result.explanation.figure_png)) as figure:
         _describe(made, np.asarray(figure.convert("RGB")))
     made.DerivationDescription = f"AI, not reviewed: slice {result.explanation.slice_number}"
+    for keyword in LOSSY:
+        if keyword in header:
+            made[keyword] = header[keyword]
     made.SourceImageSequence = [_reference(source)]
     return stamped(made, source, manifest, at)
 

@@ -33,6 +33,9 @@ IF_STATED = ("IssuerOfPatientID", "PatientAge", "StudyDescription", "TimezoneOff
 """What an object repeats only where the image says it (type 3)."""
 
 _SERIES = ("BodyPartExamined", "Laterality")
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+"""What is made of an image that was lossy once is lossy for good (PS3.3 C.7.6.1.1.5)."""
+
 _SEXES = ("M", "F", "O")
 
 
@@ -122,7 +125,8 @@ def _cleaned(
     clean.Modality = _valid(header, "Modality") or "OT"
     for keyword in (*_PATIENT, *_STUDY):
         setattr(clean, keyword, _valid(header, keyword))
-    for keyword in (*IF_STATED, *_SERIES):
+    lossy = LOSSY if _valid(header, LOSSY[0]) == "01" else ()
+    for keyword in (*IF_STATED, *_SERIES, *lossy):
         if value := _valid(header, keyword):
             setattr(clean, keyword, value)
     if clean.PatientSex not in _SEXES:

@@ -50,6 +50,10 @@ CASES: dict[str, dict[str, Any]] = {
     "a name from right to left": {"SpecificCharacterSet": "ISO_IR 192", "PatientName": "כהן^דוד"},
     "an unknown sex and a date of zeros": {"PatientSex": "X", "PatientBirthDate": "00000000"},
     "a radiograph": {"count": 1, **RADIOGRAPH},
+    "images that were lossy once": {
+        "LossyImageCompression": "01", "LossyImageCompressionRatio": "12.5",
+        "LossyImageCompressionMethod": "ISO_10918_1",
+    },
     "an oblique patient in another zone": {"TimezoneOffsetFromUTC": "-0330"},
 }  # fmt: skip
 
@@ -113,6 +117,14 @@ def test_the_time_of_making_is_in_the_zone_of_the_images() -> None:
     )  # fmt: skip
     assert AT.hour == 9
     assert (picture.ContentDate, picture.ContentTime) == ("20261122", "060000")
+
+
+def test_what_was_lossy_once_says_so_in_each_object() -> None:
+    for name, each in objects_of(CASES["images that were lossy once"])[0].items():
+        if not name.endswith("report"):
+            assert each.LossyImageCompression == "01", name
+            assert each.LossyImageCompressionRatio == 12.5
+            assert each.LossyImageCompressionMethod == "ISO_10918_1"
 
 
 def test_what_does_not_exist_in_dicom_becomes_empty() -> None:
