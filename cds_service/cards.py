@@ -255,7 +255,10 @@ def _abstained(study: KnownStudy, found: StudySummary, site: CardSite) -> Card |
         lines = ["**There is no AI answer on any finding.** This says nothing about the images."]
     else:
         lines = ["**There is no AI result.** This says nothing about the images."]
-    lines += [*results_of(found), why(found.not_analysed), provenance(found)]
+    others = why(found.not_analysed)
+    if found.results and others:  # else they read as reasons of the model that was run
+        others = f"Other models were not run:\n\n{others}"
+    lines += [*results_of(found), others, provenance(found)]
     return _result_card(study, found, site, "info", text, lines)
 
 

@@ -426,3 +426,16 @@ def test_the_reader_sees_the_text_as_it_is(text: str) -> None:
 
 def test_a_summary_of_markup_is_text() -> None:
     assert plain("<b>x</b>\n\x00y") == "‹b›x‹/b› y"
+
+
+def test_why_another_model_was_not_run_is_not_said_of_the_one_that_was() -> None:
+    reason = ReasonSummary(kind="modality", sentence="The model reads CR or DX only.")
+    found = INDETERMINATE.model_copy(update={"not_analysed": (reason,)})
+    made = study_card(KnownStudy(STUDY, record(State.ABSTAINED, found)), site())
+    assert made is not None
+    assert "\n\nOther models were not run:\n\n- The model reads CR or DX" in made["detail"]
+    made = study_card(
+        KnownStudy(STUDY, record(State.ABSTAINED, NOT_ANALYSED)), site(show_not_analysed=True)
+    )
+    assert made is not None
+    assert "Other models" not in made["detail"]
