@@ -178,11 +178,9 @@ class _Viewer:
 
     def slice(self, token: str, index: str, number: str) -> Response:
         """One slice, compressed as it was kept: every browser takes gzip (RFC 9110, 8.4.1.3)."""
-        link = self._link(token)
-        slices = self.store.slices(link.explanation_id) if link else None
-        if link is None or slices is None or not self.links.concerns(link, slices.study_key):
-            return self.nothing_here()
-        content = slice_of(slices, index, number)
+        stored = self._shown(token)
+        slices = self.store.slices(stored.explanation_id) if stored else None
+        content = slice_of(slices, index, number) if slices else None
         if content is None:
             return self.nothing_here()
         headers = {"Content-Encoding": "gzip"}

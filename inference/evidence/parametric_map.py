@@ -16,7 +16,7 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from inference.analysis import Explanation, ModelResult
+from inference.analysis import Explanation, ModelResult, Outcome
 from inference.errors import EvidenceRefused
 from inference.evidence import codes as concepts
 from inference.evidence.equipment import equipment, stamped
@@ -58,10 +58,10 @@ def parametric_map(
         sop_instance_uid=name.sop_instance_uid,
         instance_number=1,
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_meaning(shown)],
+        real_world_value_mappings=[_meaning(shown, _unstated(result))],
         voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
         content_label="AI_MAP",
-        content_description="AI, not reviewed",
+        content_description=f"AI, not reviewed{_unstated(result)}",
         content_qualification="RESEARCH",
         series_description=name.description,
         coding_schemes=[concepts.SCHEME],
@@ -81,12 +81,18 @@ def _on_image(shown: Explanation, source: SourceImage, manifest: Manifest) -> Fl
     return np.clip(values, 0, 1).astype(np.float32)  # a cubic swings over the ends
 
 
-def _meaning(shown: Explanation) -> RealWorldValueMapping:
+def _unstated(result: ModelResult) -> str:
+    """What a reader of the map alone must know of a label that the model did not state."""
+    stated = result.finding is not None or result.outcome is Outcome.MEASURED
+    return "" if stated else " (not stated)"
+
+
+def _meaning(shown: Explanation, unstated: str) -> RealWorldValueMapping:
     outlined = shown.method == "outline"
     what = "Probability of belonging" if outlined else "Share in what speaks for the label"
     return RealWorldValueMapping(
         lut_label="AI_MAP",
-        lut_explanation=f"{what}: {shown.label_key}"[:64],
+        lut_explanation=f"{what}: {shown.label_key}"[: 64 - len(unstated)] + unstated,
         unit=concepts.NO_UNITS,
         value_range=(0.0, 1.0),
         slope=1.0,

@@ -39,11 +39,17 @@ class Site:
     """One explanation with its slices."""
 
     def __init__(self, root: Path, analysis: Analysis) -> None:
-        self.store = ExplanationStore(root)
+        self.store, self.recalled = ExplanationStore(root), False
         self.links = Links([SECRET], "https://ai.example.org", 900)
         app = Flask("site")
         app.register_blueprint(
-            viewer_blueprint(self.store, self.links, OneCard("# Card"), clock_s=lambda: 1000.0)
+            viewer_blueprint(
+                self.store,
+                self.links,
+                OneCard("# Card"),
+                clock_s=lambda: 1000.0,
+                recalled=lambda *_: self.recalled,
+            )
         )
         self.client: FlaskClient = app.test_client()
         self.names = {"explanation_id": ID, "study_key": explained.STUDY_KEY}
@@ -86,6 +92,12 @@ def test_a_slice_comes_as_it_was(site: Site) -> None:
 def test_what_is_not_there_is_the_one_answer(site: Site, end: str) -> None:
     answer = site.client.get(f"{site.path()}{end}")
     assert (answer.status_code, answer.data) == (404, site.client.get("/e/x").data)
+
+
+def test_no_slice_of_a_recalled_result_is_shown(site: Site) -> None:
+    site.recalled = True
+    for end in ("/0/slices.json", "/0/slices/3"):
+        assert site.client.get(f"{site.path()}{end}").status_code == 404
 
 
 def test_another_study_s_link_opens_no_slice(site: Site) -> None:

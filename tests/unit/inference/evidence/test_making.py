@@ -15,6 +15,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, UltrasoundImageStorage
 
+from inference.analysis import Outcome
 from inference.errors import IdentityMismatch
 from inference.evidence.making import slices_needed
 from inference.evidence.objects import Kind, name_of
@@ -186,6 +187,19 @@ def test_the_map_lies_where_its_image_lies_and_hot_where_it_was_drawn() -> None:
     row, column = np.unravel_index(values.argmax(), values.shape)
     assert column == pytest.approx(1.5 / 7 * 96, abs=2)
     assert row <= 1
+
+
+@pytest.mark.parametrize(("held", "words"), [(True, ""), (False, " (not stated)")])
+def test_a_map_says_whether_its_label_was_stated(held: bool, words: str) -> None:
+    images = series(6)
+    found = found_on(images)
+    if not held:
+        found = replace(found, finding=None, outcome=Outcome.INDETERMINATE)
+    objects, _ = made(found, sources_of(images, [DECIDING]))
+    heat = objects[Kind.MAP]
+    assert heat.ContentDescription == f"AI, not reviewed{words}"
+    mapping = heat.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.LUTExplanation.endswith(words)
 
 
 def test_the_segment_is_the_mask_to_the_pixel_and_refers_to_its_image() -> None:
