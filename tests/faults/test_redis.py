@@ -85,7 +85,7 @@ def test_nothing_that_was_accepted_is_lost_when_redis_is_killed(
             record is not None and record.state is State.FINAL
             for record in dispatcher.records.get_many([each.id for each in accepted])
         ),
-        45,
+        180,  # longer than a child may take to warm up, in case the first one does not
         worker.text,
     )
     assert worker.terminate() == 0
