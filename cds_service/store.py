@@ -17,7 +17,6 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,9 @@ from cds_service.explanation import (
     page_of,
     pictures_of,
 )
-from cds_service.slices import Piece, SliceIndex, packed_slices
-from cds_service.store_files import locked, read, read_part, sync, write_file
+from cds_service.slices import SliceIndex, packed_slices
+from cds_service.store_files import locked, read, sync, write_file
+from cds_service.stored import StoredExplanation, StoredPage, StoredSlices
 from inference.analysis import Analysis
 
 _ID = re.compile(r"(?:[0-9a-f]{2}){16,32}")
@@ -53,38 +53,6 @@ class StoreError(ServiceError):
 
     kind = "store"
     retryable = True
-
-
-@dataclass(frozen=True)
-class StoredExplanation:
-    """One explanation as it was kept; `pictures` are PNG bytes by the SHA-256 in the page."""
-
-    explanation_id: str
-    study_key: str
-    page: ExplanationPage
-    pictures: Mapping[str, bytes]
-    superseded: bool = False
-    """Whether a newer analysis of the study has taken its place."""
-
-    tenant: str = ""
-    """Whose chart it is of; empty where that was not kept."""
-
-
-@dataclass(frozen=True)
-class StoredSlices:
-    """The slices of one explanation: what there is, and each piece when it is asked for."""
-
-    study_key: str
-    index: SliceIndex
-    _file: Path
-
-    def piece(self, piece: Piece) -> bytes | None:
-        """The bytes of one piece; ``None`` if they are not as they were kept."""
-        try:
-            content = read_part(self._file, piece.at, piece.size)
-        except (OSError, ValueError):
-            return None
-        return content if sha256(content).hexdigest() == piece.sha256 else None
 
 
 class ExplanationStore:
@@ -207,8 +175,8 @@ class ExplanationStore:
             return None
         return StoredSlices(str(content["study_key"]), index, file)
 
-    def open(self, explanation_id: str) -> StoredExplanation | None:
-        """The explanation of that id; ``None`` if there is none, or it is not as it was kept."""
+    def page(self, explanation_id: str) -> StoredPage | None:
+        """Its page alone, without a look at its pictures; ``None`` as `open` says."""
         if _ID.fullmatch(explanation_id) is None:
             return None
         folder = self._root / explanation_id
@@ -216,16 +184,28 @@ class ExplanationStore:
             if not stat.S_ISDIR(folder.lstat().st_mode):
                 return None
             content = _unsealed(read(folder / _PAGE))
-            pictures = {digest: read(folder / f"{digest}.png") for digest in content["pictures"]}
             page = ExplanationPage.model_validate(content["page"])
+            digests = tuple(content["pictures"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
             return None
-        intact = all(sha256(png).hexdigest() == digest for digest, png in pictures.items())
-        if not intact or content["explanation_id"] != explanation_id:
+        if content["explanation_id"] != explanation_id:
             return None
         study_key, outdated = str(content["study_key"]), (folder / _SUPERSEDED).exists()
         tenant = str(content.get("tenant", ""))
-        return StoredExplanation(explanation_id, study_key, page, pictures, outdated, tenant)
+        return StoredPage(explanation_id, study_key, page, digests, outdated, tenant)
+
+    def open(self, explanation_id: str) -> StoredExplanation | None:
+        """The explanation of that id; ``None`` if there is none, or it is not as it was kept."""
+        kept = self.page(explanation_id)
+        if kept is None:
+            return None
+        folder = self._root / explanation_id
+        try:
+            pictures = {digest: read(folder / f"{digest}.png") for digest in kept.digests}
+        except (OSError, ValueError, TypeError):
+            return None
+        intact = all(sha256(png).hexdigest() == digest for digest, png in pictures.items())
+        return StoredExplanation(**vars(kept), pictures=pictures) if intact else None
 
     def supersede(self, explanation_id: str) -> None:
         """Note that a newer analysis took the place of this one; nothing if it is not there.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, request
@@ -22,7 +22,8 @@ from cds_service.recalls import Concerned, nothing_recalled
 from cds_service.security.links import Links, OpenedLink
 from cds_service.security.pace import Pace
 from cds_service.settings.pages import PagesSettings
-from cds_service.store import ExplanationStore, StoredExplanation, StoreError
+from cds_service.store import ExplanationStore, StoreError
+from cds_service.stored import StoredExplanation, StoredPage
 from cds_service.viewer.feedback import AnswerLedger, answer_of, note
 from cds_service.viewer.render import Pages
 from cds_service.viewer.stack import KEY_IMAGE, index_of, key_image, slice_of
@@ -43,6 +44,7 @@ class CardSource(Protocol):
 
 
 _log = logging.getLogger(__name__)
+Kept = TypeVar("Kept", bound=StoredPage)
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("page.js", "viewer.js", "gestures.js", "picture.js", "slices.js", "status.js")
 _ASSETS = {
@@ -177,8 +179,11 @@ class _Viewer:
         return jsonify(found) if found is not None else Response(status=204)
 
     def slice(self, token: str, index: str, number: str) -> Response:
-        """One slice, compressed as it was kept: every browser takes gzip (RFC 9110, 8.4.1.3)."""
-        stored = self._shown(token)
+        """One slice, compressed as it was kept: every browser takes gzip (RFC 9110, 8.4.1.3).
+
+        Many are asked for one after the other: no picture of the page is read for them.
+        """
+        stored = self._unless_recalled(self._of(token, self.store.page))
         slices = self.store.slices(stored.explanation_id) if stored else None
         content = slice_of(slices, index, number) if slices else None
         if content is None:
@@ -215,18 +220,24 @@ class _Viewer:
         return Response(self.pages.not_found(), status=404)
 
     def _opened(self, token: str) -> StoredExplanation | None:
-        """The explanation that the link opens, if it is one of the link's own study."""
-        link = self._link(token)
-        stored = self.store.open(link.explanation_id) if link else None
-        known = link and stored and self.links.concerns(link, stored.study_key)
-        return stored if known else None
+        """The explanation that the link opens."""
+        return self._of(token, self.store.open)
 
     def _shown(self, token: str) -> StoredExplanation | None:
         """The same, if what it says was not recalled."""
-        stored = self._opened(token)
+        return self._unless_recalled(self._opened(token))
+
+    def _of(self, token: str, kept: Callable[[str], Kept | None]) -> Kept | None:
+        """What is kept under the link's id, if it is of the link's own study."""
+        link = self._link(token)
+        stored = kept(link.explanation_id) if link else None
+        known = link and stored and self.links.concerns(link, stored.study_key)
+        return stored if known else None
+
+    def _unless_recalled(self, stored: Kept | None) -> Kept | None:
         return None if stored is None or self._is_recalled(stored) else stored
 
-    def _is_recalled(self, stored: StoredExplanation) -> bool:
+    def _is_recalled(self, stored: StoredPage) -> bool:
         models = [(r.model_id, r.model_version) for r in stored.page.results]
         return self.recalled(stored.tenant, models, stored.page.analysed_ms)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cds_service.explanation import ExplanationPage
 from cds_service.slices import ResultEntry, SeriesEntry
-from cds_service.store import StoredSlices
+from cds_service.stored import StoredSlices
 from cds_service.viewer.strip import strip_of
 
 KEY_IMAGE = "key.png"

@@ -20,7 +20,8 @@ import pytest
 from PIL import Image
 
 from cds_service.explanation import ExplanationPage
-from cds_service.store import ExplanationStore, StoredExplanation, StoreError
+from cds_service.store import ExplanationStore, StoreError
+from cds_service.stored import StoredExplanation
 from tests.doubles import explained
 
 ID, OTHER = explained.EXPLANATION_ID, "fe" * 32
