@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from cds_service.ops import words
 from cds_service.ops.reading import Standing
 from cds_service.queue.listing import JobRow
 from cds_service.queue.state import State
 from cds_service.viewer.progress import duration
+from cds_service.viewer.render import templates
 from cds_service.wording import age
 
 STEPS = tuple(str(state) for state in State if not state.ended)
@@ -24,13 +23,7 @@ class OpsPages:
     """The pages; `root` is the path under which the service is reached, without an end slash."""
 
     def __init__(self, root: str = "", refresh_s: int = 0) -> None:
-        self._templates = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = templates(Path(__file__).parent / "templates")
         self._templates.globals.update(root=root, refresh_s=refresh_s, steps=STEPS, words=words)
         self._templates.filters.update(age=age, took=_took)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from cds_service.smart.errors import LaunchError
 from cds_service.smart.state import Departure
+from cds_service.viewer.render import templates
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "static" / "launch.js"
@@ -18,14 +17,7 @@ class LaunchPages:
     """Pages in the frame of the viewer's; `root` is the path under which we are reached."""
 
     def __init__(self, root: str = "") -> None:
-        folders = [HERE / "templates", HERE.parent / "viewer" / "templates"]
-        self._templates = Environment(
-            loader=FileSystemLoader(folders),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = templates(HERE / "templates")
         self._templates.globals["root"] = root
 
     def leave(self, departure: Departure, login_url: str) -> str:

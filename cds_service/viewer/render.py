@@ -22,17 +22,22 @@ from cds_service.viewer.view import view_of
 _PICTURES = (".png",)
 
 
+def templates(*folders: Path) -> Environment:
+    """Of these folders and, after them, of the viewer, whose frame every page of ours has."""
+    return Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 class Pages:
     """The pages; `root` is the path under which the service is reached, without an end slash."""
 
     def __init__(self, root: str = "") -> None:
-        self._templates = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = templates()
         self._root = root
         self._templates.globals["root"] = root
 
