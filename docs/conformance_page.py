@@ -1,26 +1,23 @@
-"""Writes ``docs/conformance.md`` from the contract tests: ``python -m docs.conformance_page``.
+"""Writes ``docs/conformance.md`` from the requirements: ``python -m docs.conformance_page``.
 
-Each test of a requirement says in its docstring ``LEVEL: sentence``; where we do not do it, a line
-``Not offered: reason`` follows. What can be seen from outside is read from the catalogue of checks.
+What is kept is read from the tests (`docs.conformance_rows`); what can be seen from outside is read
+from the catalogue of checks.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 from cds_service.conformance.catalogue import CHECKS
-
-TESTS = Path(__file__).parents[1] / "tests" / "contract" / "test_cds_hooks.py"
+from docs.conformance_rows import HOOK_TESTS, TABLE, Row, of_hooks, of_table
 
 INTRODUCTION = """# Conformance to CDS Hooks
 
 scanhook is a service of CDS Hooks 2.0.1, and of the 3.0 ballot where that does not break 2.0:
 scopes of SMART 1 and 2, `version`, OperationOutcome for errors. This page is made from the tests
-in `tests/contract/test_cds_hooks.py`; a test keeps the two equal.
+in `tests/contract/test_cds_hooks.py` and the table in `tests/reference/requirements.toml`; a test
+keeps them equal.
 
 ## Any service, from outside
 
@@ -53,6 +50,26 @@ OURS = """## Our service, requirement by requirement
 |---|---|---|---|---|---|
 """
 
+BESIDE = """
+## Beside the hook: queue, resources, SMART, audit
+
+The level is the word of the specification that is named; *ours* is what follows from how systems
+behave. *In part* says what of it is not there. Tests are in the files named below, and each of them
+is there.
+"""
+
+SECTIONS = {
+    "B": "Long work behind a short hook",
+    "C": "FHIR R4 resources",
+    "E": "SMART",
+    "F": "Audit",
+}
+"""The part of the list of requirements that an id begins with -> its heading."""
+
+TABLE_HEAD = """| id | level | requirement | status | shown by |
+|---|---|---|---|---|
+"""
+
 TOOL = """
 ## What is looked at from outside
 
@@ -62,58 +79,46 @@ The level is the specification's own word where it has one for a service, else S
 |---|---|---|---|---|
 """
 
-_NAME = re.compile(r"test_a(?P<number>\d+)_(?P<rest>\w+)")
-_LEVEL = re.compile(r"(?P<level>SHALL|SHOULD|MAY): (?P<sentence>.+)")
-_NOT_OFFERED = "Not offered: "
-
-
-@dataclass(frozen=True)
-class Row:
-    """One requirement; `reason` says why it is not offered."""
-
-    id: str
-    level: str
-    sentence: str
-    test: str
-    reason: str = ""
-
-
-def rows(source: str) -> Iterator[Row]:
-    """The requirements of the tests in a Python source, in its order.
-
-    Raises:
-        ValueError: a test of a requirement whose docstring does not say it.
-    """
-    for node in ast.parse(source).body:
-        name = _NAME.fullmatch(node.name) if isinstance(node, ast.FunctionDef) else None
-        if name is None or not isinstance(node, ast.FunctionDef):
-            continue
-        said, _, more = (ast.get_docstring(node) or "").partition("\n\n")
-        stated = _LEVEL.fullmatch(" ".join(said.split()))
-        more = " ".join(more.split())
-        if stated is None or (more and not more.startswith(_NOT_OFFERED)):
-            raise ValueError(f"{node.name} does not say its requirement")
-        id_ = f"A{int(name['number']):02}" if name["number"] != "4" else "a.4"
-        reason = more.removeprefix(_NOT_OFFERED)
-        yield Row(id_, stated["level"], stated["sentence"], node.name, reason)
-
 
 def page() -> str:
     """The whole page as Markdown."""
     looked_at = {check.id for check in CHECKS}
-    ours = (_row(row, looked_at) for row in rows(TESTS.read_text(encoding="utf-8")))
-    tool = (
-        f"| {check.id} | {check.name} | {check.level} | {_cell(check.sentence)} | {check.clause} |"
-        for check in CHECKS
+    hooks = of_hooks(HOOK_TESTS.read_text(encoding="utf-8"))
+    ours = (_hook_row(row, "yes" if row.id in looked_at else "") for row in hooks)
+    beside = tuple(of_table(TABLE.read_text(encoding="utf-8")))
+    sections = (
+        f"\n### {heading}\n\n{TABLE_HEAD}" + _lines(map(_row, _of(part, beside)))
+        for part, heading in SECTIONS.items()
     )
-    return f"{INTRODUCTION}\n{OURS}" + "\n".join(ours) + f"\n{TOOL}" + "\n".join(tool) + "\n"
+    tool = (
+        _line(check.id, check.name, check.level, check.sentence, check.clause) for check in CHECKS
+    )
+    return f"{INTRODUCTION}\n{OURS}{_lines(ours)}{BESIDE}{''.join(sections)}{TOOL}{_lines(tool)}"
 
 
-def _row(row: Row, looked_at: set[str]) -> str:
-    status = f"not offered: {row.reason}" if row.reason else "kept"
-    outside = "yes" if row.id in looked_at else ""
-    cells = (row.id, row.level, row.sentence, status, f"`{row.test}`", outside)
+def _of(part: str, rows: Iterable[Row]) -> Iterable[Row]:
+    return (row for row in rows if row.id.startswith(part))
+
+
+def _hook_row(row: Row, outside: str) -> str:
+    ((_, test),) = row.tests
+    return _line(row.id, row.level, row.sentence, row.status, f"`{test}`", outside)
+
+
+def _row(row: Row) -> str:
+    files: dict[str, list[str]] = {}
+    for file, name in row.tests:
+        files.setdefault(file, []).append(f"`{name}`")
+    tests = "; ".join(f"{', '.join(names)} in `tests/{file}`" for file, names in files.items())
+    return _line(row.id, row.level, row.sentence, row.status, tests)
+
+
+def _line(*cells: str) -> str:
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _cell(text: str) -> str:

@@ -68,6 +68,11 @@ def test_the_series_of_evidence_are_a_further_imaging_study_of_the_same_uid() ->
     assert (study["numberOfSeries"], study["numberOfInstances"]) == (1, 1)
 
 
+def test_only_pictures_and_places_of_evidence_are_contained() -> None:
+    made = report(ReportEvidence(pdf=PDF, key_image_png=PNG, series=(SERIES,)))
+    assert [each["resourceType"] for each in made["contained"]] == ["Media", "ImagingStudy"]
+
+
 def test_without_evidence_the_report_is_as_ever() -> None:
     made = report(ReportEvidence())
     assert "contained" not in made

@@ -13,7 +13,9 @@ import pytest
 from fhir_mapping.codes import CHEST_XRAY_REPORT
 from fhir_mapping.context import ModelFacts, ReportContext
 from fhir_mapping.device import device
+from fhir_mapping.identity import report_identity
 from fhir_mapping.observation import observation
+from fhir_mapping.provenance import provenance
 from fhir_mapping.references import effective, imaging_study
 from fhir_mapping.report import report
 from fhir_mapping.wording import (
@@ -208,6 +210,7 @@ def test_the_observation_belongs_to_the_study_the_order_the_visit_and_the_model(
         "type": "ImagingStudy",
         "identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}"},
     }
+    assert codes(made["category"][0]) == ["imaging"]
     assert made["partOf"] == made["derivedFrom"] == [study]
     assert made["subject"] == {"reference": "Patient/p1"}
     assert made["encounter"] == {"reference": "Encounter/e1"}
@@ -279,6 +282,30 @@ def test_the_report_is_radiology_and_names_the_study_only_when_it_is_sure() -> N
     facts = {**FULL_CONTEXT.models, "chest": ModelFacts(report_code=CHEST_XRAY_REPORT)}
     both = reported(RESULT, chest, context=replace(FULL_CONTEXT, models=facts))
     assert codes(both["code"]) == ["18748-4"]
+
+
+def test_a_report_refers_to_its_study_and_its_order() -> None:
+    made = reported(RESULT)
+    assert [study["reference"] for study in made["imagingStudy"]] == ["ImagingStudy/s1"]
+    assert made["basedOn"] == [{"reference": "ServiceRequest/o1"}]
+
+
+def test_provenance_says_of_which_images_which_device_made_what() -> None:
+    own = report_identity("north", FULL_REF)
+    made: Any = provenance(
+        analysis_of(RESULT), [RESULT], FULL_REF, FULL_CONTEXT, own=own, targets=[own.urn]
+    )
+    assert made["target"] == [{"reference": own.urn}]
+    assert made["recorded"] == FULL_CONTEXT.instant
+    assert codes(made["reason"][0]) == ["AIAST"]
+    assert codes(made["activity"]) == ["CREATE"]
+    author, assembler = made["agent"]
+    assert codes(author["type"]) == ["author"]
+    assert author["who"]["reference"] == observed(RESULT)["device"]["reference"]
+    assert codes(assembler["type"]) == ["assembler"]
+    (images,) = made["entity"]
+    assert (images["role"], images["what"]["reference"]) == ("source", "ImagingStudy/s1")
+    assert analysis_of(RESULT).instance_digest in images["what"]["display"]
 
 
 def test_only_a_stated_finding_is_a_conclusion_code() -> None:
