@@ -1,4 +1,4 @@
-"""A WSGI application on a free loopback port."""
+"""A WSGI application or a server of production on a free loopback port, for a while."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from waitress import wasyncore
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 
@@ -27,3 +28,23 @@ def listening(app: Any) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def running(server: Any) -> Iterator[str]:
+    """The address of a waitress server, in a thread of its own for as long as it is entered.
+
+    Its sockets are closed by its own loop. The loop may be awake for another reason: it must not
+    come to closing the pipe that wakes it before the waking byte has been written.
+    """
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.effective_port}"
+    finally:
+        server.task_dispatcher.shutdown(timeout=5)
+        trigger = server.trigger
+        with trigger.lock:
+            trigger.thunks.append(lambda: wasyncore.close_all(server._map))
+            trigger._physical_pull()
+        thread.join(5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from cds_service.viewer import viewer_blueprint
 from inference.analysis import Analysis
 from inference.limits import MIB
 from tests.doubles import explained
+from tests.doubles.listening import running
 
 SECRET = "a-secret-of-at-least-32-characters"
 LIFETIME_S = 900
@@ -128,12 +128,8 @@ def page_site(folder: Path, card: str, bounds: PagesSettings | None = None) -> I
     app.register_blueprint(
         viewer_blueprint(store, links, OneCard(card), studies=study, ledger=answers, bounds=bounds)
     )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield PageSite(base, store, links, study, answers)
-    finally:
-        study.down = True  # ends the streams that are open
-        server.task_dispatcher.shutdown(timeout=3)
-        server.close()
-        thread.join(5)
+    with running(server):
+        try:
+            yield PageSite(base, store, links, study, answers)
+        finally:
+            study.down = True  # ends the streams that are open

@@ -6,21 +6,18 @@ It signs its calls with the browser's own cryptography, as the public CDS Hooks 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, Response
 from jwt.algorithms import ECAlgorithm
-from waitress import wasyncore
 
 from cds_service.web import server
 from tests.doubles import ehr
 from tests.doubles.hooking import PATIENT_VIEW, Site, known, patient_view, settings
-from tests.doubles.listening import listening
+from tests.doubles.listening import listening, running
 from tests.peers.process import free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -70,20 +67,6 @@ def client_page() -> Flask:
     return app
 
 
-@contextmanager
-def served(at: Site) -> Iterator[str]:
-    """The service on the port of its settings."""
-    made = server(at.app, at.settings)
-    thread = threading.Thread(target=made.run, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{made.effective_port}"
-    finally:
-        made.task_dispatcher.shutdown()
-        made.trigger.pull_trigger(lambda: wasyncore.close_all(made._map))
-        thread.join(5)
-
-
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
     with (
@@ -130,7 +113,8 @@ def feedback_on(card: str) -> dict[str, Any]:
 
 
 def test_a_page_of_a_listed_origin_discovers_calls_and_tells(page: Any) -> None:
-    with served(a_site(origin_of(page))) as service:
+    at = a_site(origin_of(page))
+    with running(server(at.app, at.settings)) as service:
         found = call(page, service, "/cds-services")
         assert PATIENT_VIEW.rpartition("/")[2] in [each["id"] for each in found["body"]["services"]]
         answer = call(page, service, PATIENT_VIEW, patient_view())
@@ -141,7 +125,8 @@ def test_a_page_of_a_listed_origin_discovers_calls_and_tells(page: Any) -> None:
 
 
 def test_a_page_of_a_listed_origin_can_read_why_it_was_refused(page: Any) -> None:
-    with served(a_site(origin_of(page))) as service:
+    at = a_site(origin_of(page))
+    with running(server(at.app, at.settings)) as service:
         refused = call(page, service, PATIENT_VIEW, patient_view(), issuer="https://else.example")
         wrong = call(page, service, PATIENT_VIEW, {"hook": "patient-view"})
         nothing = call(page, service, "/cds-services/no-such-service", {})
@@ -156,7 +141,7 @@ def test_a_page_of_another_origin_gets_nothing_and_reaches_nothing(
     page: Any, listed: tuple[str, ...]
 ) -> None:
     at = a_site(*listed)
-    with served(at) as service:
+    with running(server(at.app, at.settings)) as service:
         assert call(page, service, "/cds-services") == {"refused": "TypeError"}
         assert call(page, service, PATIENT_VIEW, patient_view()) == {"refused": "TypeError"}
         path = f"{PATIENT_VIEW}/feedback"
@@ -166,5 +151,6 @@ def test_a_page_of_another_origin_gets_nothing_and_reaches_nothing(
 
 @pytest.mark.parametrize("path", ["/metrics", "/readyz", "/.well-known/jwks.json", "/e/x"])
 def test_a_page_of_a_listed_origin_reads_nothing_beside_the_services(page: Any, path: str) -> None:
-    with served(a_site(origin_of(page))) as service:
+    at = a_site(origin_of(page))
+    with running(server(at.app, at.settings)) as service:
         assert call(page, service, path) == {"refused": "TypeError"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import requests
 import waitress
 
+from tests.doubles.listening import running
 from tests.doubles.ops_site import BEARER, SECRET, OpsSite, busy
 from tests.integration.test_pages_in_chromium import CONTRASTS
 from tests.integration.test_whole_way import a_head, chart, put
@@ -37,11 +37,8 @@ def day(valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iter
     site = OpsSite(tmp_path_factory.mktemp("ops"), valkey_server.url)
     busy(site)
     server = waitress.create_server(site.app, host="127.0.0.1", port=0, threads=4)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
-    thread.join(5)
+    with running(server) as address:
+        yield address
     site.forget()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import http.client
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
@@ -17,7 +16,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from waitress import wasyncore
 
 from cds_service.clients.errors import RedirectRefused, TooLarge, UpstreamError
 from cds_service.clients.http import HttpClient, Request
@@ -33,6 +31,7 @@ from tests.doubles import ehr
 from tests.doubles.ehr import Ehr
 from tests.doubles.faulty_http import FaultyServer, gzip_bomb, json_answer, redirect
 from tests.doubles.hooking import PATIENT_VIEW, Site, patient_view, settings, site
+from tests.doubles.listening import running
 from tests.security.test_tokens import AUD, PUBLIC_PEM, hmac_signed, unsigned
 from tests.unit.cds_service.queue.test_job import data, hash_of, ours, restored
 from tests.unit.models.facts import write_package
@@ -218,12 +217,8 @@ def test_cve_2023_30861_no_answer_sets_a_cookie_or_may_be_cached() -> None:
 def port() -> Iterator[int]:
     at = Site(settings(web={"port": 0, "threads": 2}))
     made = server(at.app, at.settings)
-    thread = threading.Thread(target=made.run, daemon=True)
-    thread.start()
-    yield made.effective_port
-    made.task_dispatcher.shutdown()
-    made.trigger.pull_trigger(lambda: wasyncore.close_all(made._map))
-    thread.join(5)
+    with running(made):
+        yield made.effective_port
 
 
 HEAD = b"POST /cds-services/x HTTP/1.1\r\nHost: x\r\n"

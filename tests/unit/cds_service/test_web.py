@@ -5,20 +5,19 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from types import SimpleNamespace
 
 import pytest
-from waitress import wasyncore
 
 from cds_service.refusals import SecureChannel
 from cds_service.security.headers import ALWAYS
 from cds_service.web import server
 from tests.doubles import ehr
 from tests.doubles.hooking import PATIENT_VIEW, Site, patient_view, settings
+from tests.doubles.listening import running
 
 
 @pytest.fixture
@@ -26,22 +25,11 @@ def at() -> Site:
     return Site(settings(web={"port": 0, "threads": 4}, hook={"body_bytes": 100_000}))
 
 
-@contextmanager
-def running(at: Site) -> Iterator[int]:
-    """The port on which it listens."""
-    made = server(at.app, at.settings)
-    thread = threading.Thread(target=made.run, daemon=True)
-    thread.start()
-    yield made.effective_port
-    made.task_dispatcher.shutdown()
-    made.trigger.pull_trigger(lambda: wasyncore.close_all(made._map))
-    thread.join(5)
-
-
 @pytest.fixture
 def port(at: Site) -> Iterator[int]:
-    with running(at) as free:
-        yield free
+    made = server(at.app, at.settings)
+    with running(made):
+        yield made.effective_port
 
 
 def post(port: int, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
@@ -202,8 +190,9 @@ def test_no_other_spelling_of_a_header_passes_for_the_one_that_a_proxy_drops(
     known = ehr.tenant(client_certificates=["CN=ehr"])
     proxies = {"proxies": ["127.0.0.1/32"]}
     at = Site(settings(web={"port": 0}, tenants=(known,), mutual_tls=proxies))
-    with running(at) as port:
-        assert post(port, BODY, signed(at) | {name: "CN=ehr"})[0] == status
+    made = server(at.app, at.settings)
+    with running(made):
+        assert post(made.effective_port, BODY, signed(at) | {name: "CN=ehr"})[0] == status
 
 
 def test_there_is_no_debug_mode(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 import jwt
 import pytest
 from click.testing import CliRunner
-from waitress import wasyncore
 
 from cds_service.cli import group
 from cds_service.web import server
 from tests.doubles import ehr
 from tests.doubles.examined import ORIGIN, prefetched
 from tests.doubles.hooking import Site, known, settings
+from tests.doubles.listening import running
 from tests.peers.process import free_port
 
 
@@ -29,13 +28,8 @@ def at() -> Iterator[Site]:
     site = Site(settings(base_url=f"http://127.0.0.1:{port}", web=web, hook=hook))
     site.now_s = time.time()
     known(site)
-    running = server(site.app, site.settings)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    yield site
-    running.task_dispatcher.shutdown()
-    running.trigger.pull_trigger(lambda: wasyncore.close_all(running._map))
-    thread.join(5)
+    with running(server(site.app, site.settings)):
+        yield site
 
 
 def test_a_caller_that_is_not_registered_sees_a_part_and_is_told_so(at: Site) -> None:
