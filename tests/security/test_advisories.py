@@ -87,6 +87,24 @@ def test_cve_2026_48524_unknown_kids_do_not_flood_the_key_server() -> None:
     assert tuple(map(int, version("pyjwt").split(".")[:2])) >= (2, 13)
 
 
+def test_ghsa_fhv5_28vv_h8m8_a_key_server_that_fails_takes_no_known_key_away() -> None:
+    """PyJWT: a request for keys that failed emptied the cache, and nobody was let in any more."""
+    at = site()
+    client = at.client()
+
+    def answered(kid: str = ehr.KID) -> int:
+        headers = {"Authorization": f"Bearer {Ehr(now_s=at.now_s, kid=kid).token(AUD)}"}
+        return client.post(PATIENT_VIEW, json=patient_view(), headers=headers).status_code
+
+    assert answered() == 200
+    at.keys.clear()  # the next request for them fails
+    for minutes in (2, 30, 24 * 60):
+        at.now_s += minutes * 60
+        assert answered(kid="invented") == 401
+        assert answered() == 200
+    assert len(at.fetched) == 4
+
+
 # where we connect
 
 
