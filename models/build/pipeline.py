@@ -20,7 +20,7 @@ from models.build.choosing import choose_score, distance
 from models.build.compress.choose import compress
 from models.build.contact_sheet import write_contact_sheets
 from models.build.duplicates import Pair, Parted, part
-from models.build.errors import GateError, NetworkError
+from models.build.errors import DataError, GateError, NetworkError
 from models.build.export import export, open_session
 from models.build.gates import graph_gate, must_hold
 from models.build.measure.backbones import compare
@@ -106,7 +106,8 @@ class _Build:
         """Of everything the step's product depends on."""
         recipe = self.recipe
         data = digest_of(self._packs, recipe.data, self.frame.spec)
-        trained = digest_of(data, recipe.task, recipe.seed, recipe.network, recipe.train)
+        start = sha256(self._encoder) if self._encoder else ""
+        trained = digest_of(data, recipe.task, recipe.seed, recipe.network, recipe.train, start)
         exported = digest_of(trained, recipe.calibrate, "export")
         squeezed = digest_of(exported, recipe.compress)
         return {
@@ -140,7 +141,26 @@ class _Build:
             folder = self.order.work / "teacher"
             folder.mkdir(exist_ok=True)
             teacher = train(self.samples, wanted, folder, self.progress)
-        return train(self.samples, self.recipe, self.order.work, self.progress, teacher)
+        return train(
+            self.samples,
+            self.recipe,
+            self.order.work,
+            self.progress,
+            teacher,
+            encoder=self._encoder,
+        )
+
+    @property
+    def _encoder(self) -> Path | None:
+        """The trained network whose encoder this one starts with, where the recipe names one."""
+        built_before = self.recipe.network.encoder_of
+        if built_before is None:
+            return None
+        path = self.order.work.parent / built_before / _EAGER
+        if not path.is_file():
+            problem = f"the recipe starts from {built_before}, which has to be built first, in a"
+            raise DataError(f"{path.parent.name}/{path.name} is missing: {problem} folder there.")
+        return path
 
     @cached_property
     def _packs(self) -> tuple[tuple[str, str], ...]:

@@ -69,7 +69,9 @@ class DataRecipe:
 class NetworkRecipe:
     """The network by name; `outline` gives a classifier an outline decoder while it is trained.
 
-    The first `frozen_blocks` blocks keep their ImageNet weights.
+    The first `frozen_blocks` blocks keep their ImageNet weights. `encoder_of` names a model that
+    was built before, in the folder beside this one's: its encoder is the start, in place of
+    ImageNet's.
     """
 
     name: str
@@ -77,6 +79,7 @@ class NetworkRecipe:
     pretrained: bool = True
     dropout: float = 0.2
     frozen_blocks: int = 0
+    encoder_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,9 +220,12 @@ def quick(recipe: Recipe) -> Recipe:
     if distillation is not None:
         distillation = dataclasses.replace(distillation, cycles=())
     train = dataclasses.replace(recipe.train, cycles=cycles, batch=8, distillation=distillation)
+    network = dataclasses.replace(recipe.network, encoder_of=None)
     compress = dataclasses.replace(recipe.compress, calibration_images=8, qat_epochs=0)
     calibrate = dataclasses.replace(recipe.calibrate, neighbours=3, pca=8, bootstrap=20)
-    return dataclasses.replace(recipe, train=train, compress=compress, calibrate=calibrate)
+    return dataclasses.replace(
+        recipe, network=network, train=train, compress=compress, calibrate=calibrate
+    )
 
 
 def teacher_recipe(recipe: Recipe) -> Recipe | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.build.errors import NetworkError
 from models.build.networks import Classifier, Network, create
 
 
@@ -34,6 +35,15 @@ def save_network(network: Network, path: Path) -> None:
     labels = served.classifier.out_features if is_classifier else served.decoder.out.out_channels
     state = {"name": served.name, "labels": labels, "weights": served.state_dict()}
     torch.save(state, path)
+
+
+def saved_weights(path: Path) -> dict[str, Tensor]:
+    """The weights that `save_network` wrote, by name; NetworkError where it is no such file."""
+    try:
+        weights: dict[str, Tensor] = torch.load(path, weights_only=True)["weights"]
+    except Exception as error:  # torch raises anything at all at a damaged file
+        raise NetworkError(f"{path.parent.name}/{path.name} is not a trained network.") from error
+    return weights
 
 
 def load_network(path: Path) -> Answer:

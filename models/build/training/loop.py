@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from models.build.errors import NetworkError
+from models.build.measure.eager import saved_weights
 from models.build.networks import Network, create
 from models.build.packs import Samples
 from models.build.recipe import Recipe
+from models.build.steps import sha256
 from models.build.training.device import cores, pick_device
 from models.build.training.look import glance, look
 from models.build.training.losses import Objective, Teacher
@@ -31,6 +33,7 @@ def train(
     teacher: Teacher | None = None,
     *,
     make: Callable[[Recipe], Network] | None = None,
+    encoder: Path | None = None,
     threads: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Network:
@@ -40,16 +43,19 @@ def train(
     after every epoch; it is taken up again only for the same recipe and the same images, and then
     what follows is what would have followed. `teacher` answers for the recipe's distillation: a
     network, or its logits (N, L) on the training samples. `make` makes the network in place of
-    `make_network`; `threads` computes on fewer cores than this process may use. Raises NetworkError
-    for a network that cannot be made, BuildError for a checkpoint that cannot be read.
+    `make_network`; `encoder` is a file of `save_network` whose encoder it starts with; `threads`
+    computes on fewer cores than this process may use. Raises NetworkError for a network that cannot
+    be made, BuildError for a checkpoint that cannot be read.
     """
     torch.set_num_threads(threads or cores())
     device = pick_device()
     torch.manual_seed(recipe.seed)
     network = (make or make_network)(recipe)
+    if encoder is not None:
+        start_from(network, encoder)
     network.freeze_first(recipe.network.frozen_blocks)
     network.to(device=device, memory_format=torch.channels_last)
-    identity = _identity(samples["train"], recipe)
+    identity = _identity(samples["train"], recipe) + (sha256(encoder) if encoder else "")
     saved = saved_state(work, identity, device)
     objective = Objective(recipe, _placed(teacher, device))
     for cycle in range(saved.get("cycle", 0), len(recipe.train.cycles)):
@@ -74,6 +80,15 @@ def make_network(recipe: Recipe) -> Network:
         )
     except (ValueError, ImportError) as error:
         raise NetworkError(f"The network {wanted.name!r} cannot be made: {error}") from error
+
+
+def start_from(network: Network, path: Path) -> None:
+    """Give the network the encoder that `save_network` wrote; NetworkError where it is another."""
+    weights = saved_weights(path)
+    own = network.encoder.state_dict(prefix="encoder.")
+    if not all(name in weights and weights[name].shape == w.shape for name, w in own.items()):
+        raise NetworkError(f"{path.parent.name}/{path.name} has another encoder.")
+    network.load_state_dict({name: weights[name] for name in own}, strict=False)
 
 
 def _finish_cycle(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra [build] is not installed")
 
 from models.build.errors import BuildError, NetworkError  # noqa: E402 only with torch
+from models.build.measure.eager import save_network  # noqa: E402 only with torch
 from models.build.networks.base import Network  # noqa: E402 only with torch
 from models.build.packs import Samples, as_input  # noqa: E402 only with torch
 from models.build.recipe import Cycle, Distillation, Recipe  # noqa: E402 only with torch
@@ -157,3 +159,29 @@ def test_frozen_blocks_stay_as_they_are(tmp_path: Path) -> None:
     kept = [name for name in before if torch.equal(before[name], after[name])]
     assert {"encoder.stages.0.0.weight", "encoder.stages.1.1.running_mean"} <= set(kept)
     assert "encoder.stages.2.0.weight" not in kept
+
+
+def test_an_encoder_of_another_model_is_the_start(tmp_path: Path) -> None:
+    """The first epoch's learning rate is 0: what comes out of it is what went in."""
+    recipe = disc_recipe(cycles=(Cycle(0.0, (64,)),))
+    other = tiny_network(disc_recipe())
+    path = tmp_path / "network.pt"
+    save_network(other, path)
+    started = train(
+        CLASSES, recipe, tmp_path, lambda _: None, make=tiny_network, encoder=path, threads=1
+    )
+    theirs, ours = dict(other.encoder.named_parameters()), dict(started.encoder.named_parameters())
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"half of one", {"weights": {}}, {"weights": {"encoder.x": torch.ones(1)}}]
+)
+def test_an_encoder_that_cannot_be_taken_is_named(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "network.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(NetworkError, match=r"/network\.pt "):
+        train(CLASSES, disc_recipe(), tmp_path, lambda _: None, make=tiny_network, encoder=path)
