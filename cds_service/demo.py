@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
@@ -26,6 +26,7 @@ READY_S = 180.0
 """For everything to answer; the demo studies are drawn in this time."""
 
 CLIENT_ID = "scanhook"
+OPS_PATH = "/ops"
 EVIDENCE_LIBRARIES = ("highdicom", "reportlab")
 
 CONFIG = Template("""\
@@ -41,6 +42,9 @@ demo = true
 
 [web]
 port = $web_port
+
+[ops]
+secret = "$ops_secret"
 
 [[archives]]
 name = "demo-archive"
@@ -76,12 +80,18 @@ class NoEmbeddedQueue(ServiceError):
 
 @dataclass(frozen=True)
 class Demo:
-    """A running demo."""
+    """A running demo; `ops_secret` is the password of its operations page."""
 
     ehr_url: str
     web_url: str
     config: Path
     company: Company
+    ops_secret: str = field(repr=False)
+
+    @property
+    def ops_url(self) -> str:
+        """The operations page."""
+        return f"{self.web_url}{OPS_PATH}"
 
 
 @contextmanager
@@ -121,6 +131,7 @@ def _started(
     web_port, ehr_port, archive_port = free_port(), free_port(), free_port()
     web_url, ehr_url = f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{ehr_port}"
     socket, archive_token = home / "queue.sock", secrets.token_urlsafe(24)
+    ops_secret = _secret(folder / "ops-secret", 24)
     config = _configured(
         folder,
         web_url=web_url,
@@ -129,12 +140,13 @@ def _started(
         archive_url=f"http://127.0.0.1:{archive_port}/dicom-web",
         archive_token=archive_token,
         socket=str(socket),
+        ops_secret=ops_secret,
     )
     environment = environment_without_settings()
     tell("queue")
     company.start("queue", _queue_command(socket, folder), environment)
     sandbox = ["--cds", web_url, "--state", str(folder / "sandbox"), "--ehr-port", str(ehr_port)]
-    sandbox += ["--archive-port", str(archive_port)]
+    sandbox += ["--archive-port", str(archive_port), "--operations", f"{web_url}{OPS_PATH}"]
     sandbox += ["--studies", str(studies.resolve())] if studies else []
     token = {"SCANHOOK_SANDBOX_ARCHIVE_TOKEN": archive_token}
     tell("demo EHR and demo archive")
@@ -146,7 +158,7 @@ def _started(
     company.start("worker", [*_scanhook(), "--config", config, "worker"], environment)
     company.wait_until(lambda: answers(f"{ehr_url}/"), "the sandbox", READY_S)
     company.wait_until(lambda: answers(f"{web_url}/readyz"), "scanhook", READY_S)
-    return Demo(ehr_url, web_url, config, company)
+    return Demo(ehr_url, web_url, config, company, ops_secret)
 
 
 def _configured(folder: Path, **values: str) -> Path:
@@ -155,7 +167,7 @@ def _configured(folder: Path, **values: str) -> Path:
         generate_signing_key(key)
     text = CONFIG.substitute(
         values,
-        secret=_site_secret(folder / "site-secret"),
+        secret=_secret(folder / "site-secret", 48),
         state=str(folder / "state"),
         key=str(key),
         client_id=CLIENT_ID,
@@ -166,10 +178,10 @@ def _configured(folder: Path, **values: str) -> Path:
     return path
 
 
-def _site_secret(path: Path) -> str:
+def _secret(path: Path, size_bytes: int) -> str:
     """The same each time in a folder that is kept: its records and links stay readable."""
     if not path.exists():
-        _write_private(path, secrets.token_urlsafe(48))
+        _write_private(path, secrets.token_urlsafe(size_bytes))
     return path.read_text(encoding="ascii")
 
 

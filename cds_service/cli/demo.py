@@ -67,6 +67,7 @@ def command(
 
 def _invite(demo: Demo, started_s: float) -> None:
     click.echo(f"\n  {click.style(demo.ehr_url + '/', bold=True)}   open a chart here\n")
+    click.echo(f"Operations: {demo.ops_url} (any user name, password {demo.ops_secret})")
     click.echo(f"scanhook answers at {demo.web_url}/cds-services (started in {started_s:.1f} s).")
     click.echo("Invented patients, a research model: not for diagnosis. Ctrl-C ends everything.")
     while True:

@@ -32,6 +32,7 @@ from cds_service.settings import SandboxSecrets
 @click.option("--fhir", default="", help="Another FHIR server's base, whose charts are shown.")
 @click.option("--ehr-port", default=0, help="0 takes a free one.")
 @click.option("--archive-port", default=0, help="0 takes a free one.")
+@click.option("--operations", default="", help="A page of operations that the charts link to.")
 @click.option("--demo-studies/--no-demo-studies", default=True, help="The studies of the demo.")
 def command(
     cds: str,
@@ -41,6 +42,7 @@ def command(
     fhir: str,
     ehr_port: int,
     archive_port: int,
+    operations: str,
     demo_studies: bool,
 ) -> None:
     """The demo EHR and the demo archive, on loopback, until told to stop.
@@ -61,6 +63,7 @@ def command(
         other_archive=archive.rstrip("/"),
         other_fhir=fhir.rstrip("/"),
         fhir_token=secrets.fhir_token.get_secret_value(),
+        operations=operations,
     )
     try:
         sandbox = serve(plan)

@@ -48,7 +48,8 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Ehr:
-    """What the application is made of; `demo` are the studies whose truth is known."""
+    """What the application is made of; `demo` are the studies whose truth is known, `operations`
+    is the address of a page that every page links to."""
 
     site: Site
     key: SigningKey
@@ -57,6 +58,7 @@ class Ehr:
     demo: tuple[DemoStudy, ...] = ()
     stored: Stored = lambda _: ()
     elsewhere: Elsewhere | None = None
+    operations: str = ""
     now: Callable[[], float] = field(default=time.time)
 
 
@@ -67,6 +69,7 @@ def create_ehr_app(ehr: Ehr) -> Flask:
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
+    app.jinja_env.globals.update(operations=ehr.operations, elsewhere=ehr.elsewhere is not None)
     if ehr.elsewhere is not None:
         records, tokens = ehr.elsewhere.records, ehr.elsewhere.tokens
     else:

@@ -45,7 +45,8 @@ class SandboxPlan:
 
     `other_archive` is the DICOMweb base of another archive, whose studies become the charts;
     `other_fhir` the base of another FHIR server, whose patients they are of then. Each is read with
-    its token, if it is given, and nothing is written there by the sandbox.
+    its token, if it is given, and nothing is written there by the sandbox. `operations` is a page
+    of whoever runs all this, which the charts link to.
     """
 
     cds_base: str
@@ -59,6 +60,7 @@ class SandboxPlan:
     other_archive: str = ""
     other_fhir: str = ""
     fhir_token: str = ""
+    operations: str = ""
 
 
 class _Running:
@@ -148,7 +150,8 @@ def serve(plan: SandboxPlan) -> Sandbox:
     clients = {plan.client_id: lambda: published_keys(f"{plan.cds_base}/.well-known/jwks.json")}
     images = _other_archive(plan) if plan.other_archive else _own_holdings(plan)
     resources = () if plan.other_fhir else seed(images.catalogue, archive_url)
-    ehr = Ehr(site, key, resources, clients, demo, images.stored, _elsewhere(plan))
+    elsewhere = _elsewhere(plan)
+    ehr = Ehr(site, key, resources, clients, demo, images.stored, elsewhere, plan.operations)
     servers = [_Running(create_ehr_app(ehr), ehr_socket)]
     if isinstance(images, Holdings):
         servers.append(_Running(create_archive_app(images, plan.archive_token), archive_socket))

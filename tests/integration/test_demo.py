@@ -21,6 +21,7 @@ from cds_service.demo import EVIDENCE_LIBRARIES
 from tests.peers import chromium
 
 COMMAND = [sys.executable, "-m", "cds_service.cli", "demo"]
+CHARTS = r"http://127\.0\.0\.1:\d+/"
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,8 @@ def ours(marker: str) -> list[str]:
 
 
 @contextmanager
-def demo_url(state: Path, environment: dict[str, str]) -> Iterator[str]:
-    """The address of a demo that is ended in the end."""
+def told(state: Path, environment: dict[str, str]) -> Iterator[Iterator[str]]:
+    """What a demo prints, line by line; it is ended in the end."""
     process = subprocess.Popen(
         [*COMMAND, "--state", str(state)],
         stdout=subprocess.PIPE,
@@ -60,11 +61,16 @@ def demo_url(state: Path, environment: dict[str, str]) -> Iterator[str]:
     )
     assert process.stdout is not None
     try:
-        shown = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in process.stdout)
-        yield next(found.group() for found in shown if found)
+        yield iter(process.stdout)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
+        process.stdout.close()
+
+
+def first(pattern: str, lines: Iterator[str]) -> re.Match[str]:
+    """The first match in the lines that follow."""
+    return next(found for line in lines if (found := re.search(pattern, line)))
 
 
 def test_every_study_of_the_demo_ends_as_it_should(kept: Path, temporary: dict[str, str]) -> None:
@@ -98,12 +104,8 @@ def test_ctrl_c_leaves_nothing_running_and_no_half_written_file(
         text=True,
         env=temporary,
     )
-    url = ""
     assert process.stdout is not None
-    for line in process.stdout:
-        if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
-            url = found.group()
-            break
+    url = first(CHARTS, iter(process.stdout)).group()
     chart = requests.get(url, timeout=10)
     assert "Patients" in chart.text
     patient = re.search(r'href="(/patients/[^"]+)"', chart.text)
@@ -121,20 +123,41 @@ def test_ctrl_c_leaves_nothing_running_and_no_half_written_file(
     assert list(Path(temporary["TMPDIR"]).glob("scanhook-*")) == []
 
 
+def test_the_operations_page_opens_with_the_password_that_is_printed(
+    kept: Path, temporary: dict[str, str]
+) -> None:
+    with told(kept, temporary) as lines:
+        charts = first(CHARTS, lines).group()
+        asked = first(r"Operations: (\S+) \(any user name, password (\S+)\)", lines)
+        address, password = asked.groups()
+        assert f'href="{address}"' in requests.get(charts, timeout=20).text
+        assert password not in requests.get(charts, timeout=20).text
+        assert requests.get(address, timeout=20).status_code == 401
+        page = requests.get(address, auth=("anybody", password), timeout=20)
+        assert page.status_code == 200
+        assert "All is well" in page.text or "Needs a person" in page.text
+    logs = [path.read_text(errors="replace") for path in kept.rglob("*.log")]
+    assert logs
+    assert [text for text in logs if password in text] == []
+
+
 @pytest.mark.peer
 @pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing()))
 def test_three_clicks_lead_to_the_evidence_and_the_drawer_shows_the_rest(
-    kept: Path, temporary: dict[str, str]
+    tmp_path: Path, temporary: dict[str, str]
 ) -> None:
-    """A patient, the card's page, an answer on it; then what went over the wire meanwhile."""
+    """A patient, the card's page, an answer on it; then what went over the wire meanwhile.
+
+    In a folder of its own: of a study that an earlier start analysed, nothing is written anew.
+    """
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with (
-        demo_url(kept, temporary) as url,
+        told(tmp_path / "state", temporary) as lines,
         chromium.chromium() as browser,
         chromium.tabs_of(browser) as tabs,
     ):
         tab = tabs(viewport={"width": 1280, "height": 900})
-        chart = tab.open(url)
+        chart = tab.open(first(CHARTS, lines).group())
         chart.get_by_role("link", name="Ben Demo Synthetic").click()
         with tab.context.expect_page(timeout=60_000) as opened:
             chart.get_by_role("link", name="Why").click(timeout=60_000)
@@ -161,21 +184,10 @@ def test_three_clicks_lead_to_the_evidence_and_the_drawer_shows_the_rest(
 def test_the_queue_of_the_demo_is_for_this_user_alone(
     kept: Path, temporary: dict[str, str]
 ) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "--state", str(kept)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=temporary,
-    )
-    assert process.stdout is not None
-    try:
-        next(line for line in process.stdout if "http://" in line)
+    with told(kept, temporary) as lines:
+        first(CHARTS, lines)
         (socket,) = Path(temporary["TMPDIR"]).glob("scanhook-*/queue.sock")
         assert socket.stat().st_mode & 0o777 == 0o700
         assert (kept / "scanhook.toml").stat().st_mode & 0o777 == 0o600
         (log,) = [path for path in (kept / "queue").rglob("*.aof") if path.stat().st_size]
         assert log.is_file()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)

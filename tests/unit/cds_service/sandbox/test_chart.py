@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +69,18 @@ def test_every_patient_is_listed_with_the_study(browser: FlaskClient) -> None:
     page = browser.get("/").get_data(as_text=True)
     assert page.count('<a href="/patients/') == 3
     assert "Ada Demo Synthetic" in page
+
+
+def test_every_page_links_to_operations_where_there_are_some(
+    service: CdsServiceDouble, tmp_path: Path
+) -> None:
+    key = generate_signing_key(tmp_path / "ehr.json")
+    site = Site("http://localhost", "http://localhost/fhir", "", service.base_url)
+    for address in ("", "http://scanhook.test/ops"):
+        ehr = Ehr(site, key, (), {}, operations=address)
+        page = create_ehr_app(ehr).test_client().get("/").get_data(as_text=True)
+        assert ("Operations" in page) is bool(address)
+        assert f'href="{address}"' in page or not address
 
 
 def test_a_hostile_card_stays_text(
