@@ -19,6 +19,7 @@ from fhir_mapping.errors import Contradiction, NotOurs
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis, StudyIdentity
 from inference.errors import IdentityMismatch
+from inference.evidence.objects import is_evidence
 from inference.pipeline import Analyser
 from inference.strictness import stricter
 from models.contract import SeriesFacts
@@ -125,12 +126,18 @@ def check_identity(analysis: Analysis, ref: StudyRef, *, accept_unverified: bool
 def check_unchanged(before: Sequence[SeriesFacts], after: Sequence[SeriesFacts]) -> None:
     """Refuse a study that grew while it was read (DICOM has no notion of a finished study).
 
+    What we made of it ourselves, for another tenant or in an earlier attempt, is no growth.
+
     Raises:
         StudyChanged: try again; the next reading sees the new images.
     """
 
     def announced(series: Sequence[SeriesFacts]) -> Mapping[str, int | None]:
-        return {facts.series_uid: facts.instances for facts in series}
+        return {s.series_uid: s.instances for s in series if not _is_evidence(s)}
 
     if announced(before) != announced(after):
         raise StudyChanged("images arrived while the study was read")
+
+
+def _is_evidence(facts: SeriesFacts) -> bool:
+    return is_evidence(facts.series_uid, facts.series_number, facts.description)

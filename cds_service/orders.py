@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from cds_service.errors import ServiceError
-from cds_service.queue.content import named
-from fhir_mapping.study import StudyRef, content_keys
+from cds_service.queue.content import counted, named
+from fhir_mapping.study import SeriesRef, StudyRef, content_keys
 from inference.analysis import SeriesUse
+from inference.evidence.objects import is_evidence
 
 IDENTIFIER_CHARACTERS = 64
 """DICOM's PatientID holds no more (PS3.5, value representation LO): a longer identifier of the
@@ -104,18 +105,37 @@ def content_of(
     *,
     read: Sequence[SeriesUse] | None = None,
     version: str | None = None,
+    images: Sequence[str] | None = None,
 ) -> str:
     """Name the content of a study to the queue, as far as the caller knows it.
 
-    Up to five parts: three that the EHR announces (`content_keys`); the series that models read,
+    Up to six parts: three that the EHR announces (`content_keys`); the series that models read,
     each with the number of instances in the archive (`read`: those used of a plan or an analysis);
-    and the archive's own `version` of the study. Keyed, or Redis would answer guesses at a UID.
+    the archive's own `version` of the study; and the `images` of these series, by their UIDs.
+    Keyed, or Redis would answer guesses at a UID.
     """
+
+    def word(stated: str) -> str:
+        return study_key(tenant, ref.patient_reference, stated)[:16]
+
     listed = read if read is None else sorted([s.series_uid, s.instances] for s in read if s.used)
-    stated = (listed, version)
-    held = [None if each is None else json.dumps([ref.study_uid, each]) for each in stated]
-    parts = [*content_keys(ref), *(held if any(held) else ())]
-    return named(part and study_key(tenant, ref.patient_reference, part)[:16] for part in parts)
+    stated = (listed, version, images and sorted(images))
+    held = [None if each is None else word(json.dumps([ref.study_uid, each])) for each in stated]
+    announced = [key and counted(key[0], word(key[1])) for key in content_keys(ref)]
+    return named((*announced, *(held if any(held) else ())))
+
+
+def as_held(ref: StudyRef, held: Sequence[SeriesUse]) -> StudyRef:
+    """The study as its archive has it, which holds these series; without those that we made."""
+    series = tuple(
+        SeriesRef(each.series_uid, each.modality, each.instances)
+        for each in held
+        if not is_evidence(each.series_uid, each.series_number)
+    )
+    counts = [each.instances for each in series if each.instances is not None]
+    return replace(
+        ref, series=series, instances=sum(counts) if len(counts) == len(series) else None
+    )
 
 
 def _bounded(identifiers: Sequence[str]) -> tuple[list[str], bool]:

@@ -34,6 +34,7 @@ from fhir_mapping.reading import (
     text,
     uid,
 )
+from inference.evidence.objects import is_evidence
 
 __all__ = [
     "PatientRef",
@@ -45,6 +46,10 @@ __all__ = [
     "study_ref",
     "unusable_ref",
 ]
+
+
+Announced = tuple[int, str]
+"""How many there are of something, and the SHA-256 (hex) of what exactly."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ def study_ref(
         started_text=started_text,
         accession_number=_accession_number(study),
         modalities=_modalities(study),
-        instances=count(study, "numberOfInstances"),
+        instances=_instances(study),
         series=tuple(s if s.archive != archive else _without_archive(s) for s in series),
     )
 
@@ -184,26 +189,26 @@ def unusable_ref(imaging_study: object, patient: PatientRef) -> StudyRef:
     )
 
 
-def content_keys(ref: StudyRef) -> tuple[str | None, str | None, str | None]:
-    """Return digests (SHA-256, hex) of what the EHR announces of a study: to notice that it grew.
+def content_keys(ref: StudyRef) -> tuple[Announced | None, ...]:
+    """Return what the EHR announces of a study, to notice that it grew: counts, each with a digest.
 
-    One each for the number of instances, the set of series, and the number of instances of each
-    series; ``None`` for what is not stated (of every series), which is unknown and no change.
+    The number of instances; the number of series, with their set; the sum of their instances, with
+    that of each. ``None`` for what is not stated (of every series), which is unknown and no change.
     What the archive really holds is known only after retrieval.
     """
     series = sorted((item.series_uid, item.instances) for item in _deduplicated(ref.series))
-    counted = all(instances is not None for _, instances in series)
-    stated = (ref.instances, [uid for uid, _ in series] or None, (counted and series) or None)
-    first, second, third = (
-        None if part is None else _digest([ref.study_uid, index, part])
-        for index, part in enumerate(stated)
+    counts = [instances for _, instances in series if instances is not None]
+    whole = bool(series) and len(counts) == len(series)
+    return (
+        None if ref.instances is None else _announced(ref, ref.instances, ref.instances),
+        _announced(ref, len(series), [uid for uid, _ in series]) if series else None,
+        _announced(ref, sum(counts), series) if whole else None,
     )
-    return first, second, third
 
 
-def _digest(part: object) -> str:
-    text = json.dumps(part, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+def _announced(ref: StudyRef, count: int, what: object) -> Announced:
+    text = json.dumps([ref.study_uid, what], separators=(",", ":"))
+    return count, hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _deduplicated(series: Iterable[SeriesRef]) -> Iterator[SeriesRef]:
@@ -296,11 +301,24 @@ def _modalities(study: Json) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for owner in owners for code in _modality_codes(owner)))
 
 
+def _instances(study: Json) -> int | None:
+    """How many images the study has: what we made of them does not count."""
+    stated = count(study, "numberOfInstances")
+    ours = (s for s in members(study, "series") if _is_evidence(s))
+    made = sum(count(series, "numberOfInstances") or 1 for series in ours)
+    return None if stated is None else max(0, stated - made)
+
+
+def _is_evidence(series: Json) -> bool:
+    series_uid, description = uid(text(series, "uid")) or "", text(series, "description") or ""
+    return is_evidence(series_uid, count(series, "number"), description)
+
+
 def _series(study: Json, choice: EndpointChoice) -> tuple[SeriesRef, ...]:
     found: dict[str, SeriesRef] = {}
     for item in members(study, "series"):
         series_uid = uid(text(item, "uid"))
-        if series_uid is None:
+        if series_uid is None or _is_evidence(item):
             continue  # what cannot be named cannot be fetched; the archive's own list decides
         found[series_uid] = SeriesRef(
             series_uid=series_uid,

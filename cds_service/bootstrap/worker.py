@@ -17,7 +17,7 @@ from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
 from cds_service.explanation import ModelNotes, notes_of
 from cds_service.ops.drift import DriftNotes
-from cds_service.orders import content_of
+from cds_service.orders import as_held, content_of
 from cds_service.queue import JobContext, QueueUnavailable, WorkerPolicy, run_worker
 from cds_service.reports import FhirReports, NoReports
 from cds_service.rights import PermittedReports
@@ -153,7 +153,9 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
         ended=both(keeping(site, writers, shadows.offer), DriftNotes(site.drift_ledger())),
         watch=site.audits.watch_retrievals,
-        content=lambda tenant, ref, read: content_of(ref, tenant, site.sealer.study_key, read=read),
+        content=lambda tenant, ref, read: content_of(
+            as_held(ref, read), tenant, site.sealer.study_key, read=read
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.stay import of_stay
 from cds_service.model_choice import ServedModels
 from cds_service.orders import order_of
-from cds_service.queue.content import changed, joined
+from cds_service.queue.content import changed, renewed
 from cds_service.queue.errors import QueueError, QueueFull, QueueUnavailable
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.settings import HookSettings, TenantSettings
@@ -172,7 +172,7 @@ def _learnt(seen: _Seen, desk: HookDesk) -> _Seen:
     record = seen.record
     if record is None or record.state is State.FAILED:  # a write would put its retry off
         return seen
-    if joined(record.content_key, seen.content) == record.content_key:
+    if renewed(record.content_key, seen.content) == record.content_key:
         return seen
     try:
         return replace(seen, record=desk.orders.learn(record, seen.content))

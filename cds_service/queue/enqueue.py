@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 
-from cds_service.queue.content import changed, joined
+from cds_service.queue.content import changed, counts_of, renewed
 from cds_service.queue.errors import QueueFull, StaleRecord, TamperedPayload
 from cds_service.queue.payload import Sealer, job_key
 from cds_service.queue.policy import DispatchPolicy
@@ -95,7 +95,7 @@ class Dispatcher:
         Raises:
             QueueUnavailable: Redis did not answer in time.
         """
-        known = joined(record.content_key, content_key)
+        known = renewed(record.content_key, content_key)
         try:
             return self.records.note_content(record, known)
         except StaleRecord:
@@ -163,7 +163,7 @@ class Dispatcher:
             return True
         if record.state is not State.FAILED:
             return False
-        if joined(record.content_key, wanted.content_key) != record.content_key:
+        if renewed(record.content_key, wanted.content_key) != record.content_key:
             return True  # it failed on less than is known now: perhaps it was not there yet
         age_ms = self.records.now_ms() - record.updated_ms
         return age_ms >= self.policy.retry_failed_after_s * 1000
@@ -171,15 +171,15 @@ class Dispatcher:
     def _restart(self, record: StudyRecord, wanted: StudyRecord) -> StudyRecord:
         """Begin anew; if somebody else did so first, theirs is as good."""
         self._admit(wanted.priority)
-        content = wanted.content_key
-        if not changed(record.content_key, content):
-            content = joined(record.content_key, content)
+        known = record.content_key
+        if changed(known, wanted.content_key):
+            known = counts_of(known)
         try:
             restarted = self.records.restart(
                 record,
                 priority=wanted.priority,
                 job_id=wanted.job_id,
-                content_key=content,
+                content_key=renewed(known, wanted.content_key),
                 models=wanted.models,
                 sealed=wanted.sealed,
             )

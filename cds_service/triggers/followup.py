@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from cds_service.clients.errors import NotFound, Rejected
@@ -25,6 +26,7 @@ from fhir_mapping.errors import MappingError
 from fhir_mapping.reading import ID, member, text
 from fhir_mapping.study import StudyRef
 from inference.analysis import SeriesUse
+from inference.evidence.objects import is_evidence
 from models.contract import SeriesFacts
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,9 @@ class Archive(Protocol):
 
     def series(self, study_uid: str) -> Sequence[SeriesFacts]:
         """The series of a study; empty if the archive does not have it."""
+
+    def instances(self, study_uid: str, series_uid: str) -> Sequence[str]:
+        """The SOP Instance UIDs that it lists for a series."""
 
 
 Planned = Callable[[str, Sequence[SeriesFacts]], Sequence[SeriesUse]]
@@ -110,22 +115,38 @@ class FollowUp:
         refs = self._chart(notice).studies_of(notice.subject)
         if not refs:
             raise NotInChart("no chart has this study, or not yet")
-        series = self.archives[notice.archive].series(notice.subject)
-        for ref in refs:
-            if ref.archive == notice.archive:
-                read = self.planned(notice.tenant, series) if series else None
-                self._order(ref, notice, priority, read)
+        there = [ref for ref in refs if ref.archive == notice.archive]
+        held = self._held(notice) if there else {}
+        for ref in there:
+            self._order(ref, notice, priority, held)
+
+    def _held(self, notice: Notice) -> Mapping[str, Any]:
+        """What the archive says of a study, as `content_of` names it.
+
+        What it calls the state of a study in which our own series lie changes with those, too.
+        """
+        archive, uid = self.archives[notice.archive], notice.subject
+        series = archive.series(uid)
+        if not series:
+            return {"version": notice.version or None}
+        read = self.planned(notice.tenant, series)
+        ours = any(is_evidence(s.series_uid, s.series_number, s.description) for s in series)
+        return {
+            "version": None if ours else notice.version or None,
+            "read": read,
+            "images": [i for s in read if s.used for i in archive.instances(uid, s.series_uid)],
+        }
 
     def _order(
         self,
         ref: StudyRef,
         notice: Notice,
         priority: Priority,
-        read: Sequence[SeriesUse] | None = None,
+        held: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        tenant, version = notice.tenant, notice.version or None
+        tenant = notice.tenant
         key = self.study_key(tenant, ref.patient_reference, ref.study_uid)
-        content = content_of(ref, tenant, self.study_key, read=read, version=version)
+        content = content_of(ref, tenant, self.study_key, **held)
         orders, models = self.notices.orders, self.notices.models(tenant)
         record = orders.submit(order_of(ref, tenant), key, content, models, priority)
         said = {"study": key, "state": str(record.state), "tenant": tenant}

@@ -86,6 +86,24 @@ def name_of(kind: Kind, study_uid: str, result: ModelResult) -> EvidenceName:
     )
 
 
+def is_evidence(series_uid: str, series_number: int | None, description: str = "") -> bool:
+    """Whether a series that an archive or a chart lists is one that we made: no part of the study.
+
+    Its UID is one of ours (2.25 and a name-based UUID), and its number or its description is ours.
+    """
+    titles = tuple(f"{title}: " for title in _TITLES.values())
+    numbers = {kind.series_number for kind in Kind}
+    named = series_number in numbers or description.startswith(titles)
+    return named and _is_content_uid(series_uid)
+
+
+def _is_content_uid(uid: str) -> bool:
+    digits = uid.removeprefix("2.25.")
+    if digits == uid or not (digits.isascii() and digits.isdigit() and len(digits) < 40):
+        return False
+    return int(digits) < 1 << 128 and uuid.UUID(int=int(digits)).version == 5
+
+
 def tracking_uid(study_uid: str, result: ModelResult, what: str) -> str:
     """Names one finding, so that whoever follows it over time knows it again."""
     return content_uid("tracking", what, *_content(study_uid, result))

@@ -18,7 +18,7 @@ from cds_service.clients.policy import HttpPolicy
 from cds_service.feedback import CardLedger
 from cds_service.hooks.invoke import HookDesk, content_of
 from cds_service.model_choice import ServedModels
-from cds_service.queue.content import changed, joined
+from cds_service.queue.content import changed, renewed
 from cds_service.queue.errors import QueueUnavailable
 from cds_service.queue.payload import Sealer
 from cds_service.queue.state import Priority, State, StudyRecord
@@ -169,7 +169,7 @@ class QueueInMemory:
     def learn(self, record: StudyRecord, content_key: str) -> StudyRecord:
         if self.error:
             raise self.error
-        known = joined(record.content_key, content_key)
+        known = renewed(record.content_key, content_key)
         self.records[record.id] = replace(record, content_key=known)
         return self.records[record.id]
 

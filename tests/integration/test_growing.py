@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,8 +24,12 @@ MRN = "PLANTED-ID"
 BEFORE_S = 90
 
 
-@pytest.fixture(scope="module")
+WITH_EVIDENCE = '[tenants.evidence]\nobjects = ["report", "picture"]\n'
+
+
+@pytest.fixture(scope="module", params=[""])
 def grown(
+    request: pytest.FixtureRequest,
     valkey_server: Valkey,
     sekmet: Sekmet,
     orthanc_factory: Callable[..., Orthanc],
@@ -37,6 +42,7 @@ def grown(
         redis_url=valkey_server.url,
         archive_url=f"http://127.0.0.1:{port}/dicom-web",
         fhir_base=sekmet.base_url,
+        tables=request.param,
     )
     printed = site.command("subscribe", "--orthanc", "archive")
     assert printed.returncode == 0, printed.stderr
@@ -111,6 +117,35 @@ def test_a_study_that_is_told_of_again_and_did_not_change_is_left_alone(
     site.ended("g2", prefetch)
     (same,) = found(sekmet, "DiagnosticReport", patient="g2")
     assert same["meta"]["versionId"] == report["meta"]["versionId"]
+
+
+@pytest.mark.parametrize("grown", [WITH_EVIDENCE], indirect=True)
+def test_what_we_store_in_the_archive_is_no_growth_of_the_study(
+    grown: tuple[Site, Orthanc], sekmet: Sekmet
+) -> None:
+    """Orthanc tells of the study once more, since our series lie in it now."""
+    site, orthanc = grown
+    uid = "2.25.903"
+    prefetch = chart("g3", uid, identifier=MRN)
+    put(sekmet, prefetch["patient"], prefetch["studies"]["entry"][0]["resource"])
+    orthanc.stow(as_files(drawn_series(uid, 3, FINDING, PatientID=MRN)))
+    (card,) = site.ended("g3", prefetch)
+
+    def followed() -> list[dict[str, Any]]:
+        lines = (json.loads(line) for line in site.logs().splitlines() if line.startswith("{"))
+        return [
+            line
+            for line in lines
+            if line.get("event") == "study ordered before a hook"
+            and line["study"] == said(card)["study"]
+        ]
+
+    series = f"{orthanc.base_url}/studies/{uid}/series"
+    until(lambda: len(requests.get(series, timeout=10).json()) == 3, site)
+    until(lambda: len(followed()) > 1, site)
+    assert {line["state"] for line in followed()[1:]} <= {"writing", "final"}
+    (same,) = site.ended("g3", prefetch)
+    assert same["uuid"] == card["uuid"]
 
 
 def test_the_studies_of_past_days_are_analysed_by_backfill(

@@ -165,6 +165,22 @@ def test_what_is_announced_less_fully_is_no_growth_and_what_is_learnt_stays(
     assert submit(dispatcher, content="-.s2").state is State.RECEIVED
 
 
+def test_callers_that_know_less_or_take_turns_start_nothing(
+    dispatcher: Dispatcher, connection: Redis
+) -> None:
+    """One chart says 24 images, the other 48; then the archive's own list is read."""
+    submit(dispatcher, content="24~a.-.-")
+    record = submit(dispatcher, content="48~b.-.-")
+    dispatcher.transport.drop(record.job_id)
+    to_end(dispatcher, record, content_key="48~b.2~s.48~t.read")
+    for content in ("24~a", "48~b", "24~a.1~r.-", "-.2~s.48~t", "36~c", "48~b") * 2:
+        assert submit(dispatcher, content=content).state is State.FINAL
+    assert in_queues(connection) == []
+    again = submit(dispatcher, content="60~d")
+    assert (again.state, again.content_key) == (State.RECEIVED, "60~d.2~s.48~t.-")
+    assert submit(dispatcher, content="48~b").job_id == again.job_id
+
+
 def test_growth_replaces_the_job_that_still_waits(
     dispatcher: Dispatcher, connection: Redis
 ) -> None:

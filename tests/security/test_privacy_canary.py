@@ -562,7 +562,7 @@ def test_what_names_the_content_in_redis_cannot_be_tried_out(story: Story) -> No
     uid = story.planted.uid("study uid final")
     for instances in (None, 3):
         for ref in story_refs(uid, story.planted.uid("series uid final"), instances):
-            for part in filter(None, content_keys(ref)):
+            for _, part in filter(None, content_keys(ref)):
                 assert part.encode() not in story.aof
                 assert part[:16].encode() not in story.aof
 

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from cds_service.orders import UnreadableOrder, order_of, ref_of
+from cds_service.orders import UnreadableOrder, as_held, content_of, order_of, ref_of
+from cds_service.queue.content import changed, renewed
 from cds_service.queue.payload import Sealer
 from fhir_mapping.study import SeriesRef, StudyRef
+from inference.analysis import SeriesUse
+from inference.evidence.objects import content_uid
 
 FULL = StudyRef(
     study_uid="1.2.3",
@@ -54,7 +57,7 @@ def test_the_largest_order_fits_into_its_envelope() -> None:
         modalities=tuple(f"M{i:015}" for i in range(30)),
     )
     order = order_of(wide, "t" * 40)
-    envelope = {"order": order, "content": "c" * 64, "models": "m" * 64, "priority": "backfill"}
+    envelope = {"order": order, "content": "c" * 150, "models": "m" * 64, "priority": "backfill"}
     assert Sealer(b"s" * 32).seal("5d" * 16, envelope)
 
 
@@ -86,3 +89,33 @@ def test_a_chart_whose_identifiers_have_no_room_is_not_one_without(stated: tuple
 def test_an_order_of_another_form_is_one_error(changes: dict[str, Any]) -> None:
     with pytest.raises(UnreadableOrder):
         ref_of(order_of(FULL, "ehr") | changes)
+
+
+MR = SeriesUse("1.2.3.1", 4, "MR", True, 48)
+REPORT = SeriesUse(content_uid("any"), 9001, "SR", False, 1)
+
+
+def named(ref: StudyRef, **held: Any) -> str:
+    return content_of(ref, "ehr", Sealer(b"s" * 32).study_key, **held)
+
+
+def test_a_chart_that_catches_up_with_what_was_analysed_tells_nothing_new() -> None:
+    """The chart said 24 when the archive had 48 already: all 48 were read."""
+    behind = replace(FULL, instances=24)
+    known = renewed(named(behind), named(as_held(behind, [MR, REPORT]), read=[MR, REPORT]))
+    listed = (SeriesRef(MR.series_uid, "MR", 48),)
+    for instances, series in ((24, ()), (48, ()), (48, listed), (None, listed)):
+        assert not changed(known, named(replace(FULL, instances=instances, series=series)))
+    assert changed(known, named(replace(FULL, instances=49)))
+
+
+def test_images_that_others_replaced_are_another_content() -> None:
+    before = named(SMALL, read=[MR], images=["1.2.9", "1.2.8"])
+    assert not changed(before, named(SMALL, read=[MR], images=["1.2.8", "1.2.9"]))
+    assert changed(before, named(SMALL, read=[MR], images=["1.2.8", "1.2.7"]))
+
+
+def test_as_many_images_as_are_counted_by_every_series_are_held() -> None:
+    uncounted = replace(MR, series_uid="1.2.3.2", instances=None)
+    assert as_held(SMALL, [MR, REPORT]).instances == 48
+    assert as_held(SMALL, [MR, uncounted]).instances is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -478,6 +479,38 @@ def test_content_keys_cope_with_a_series_that_is_listed_twice() -> None:
     series = (SeriesRef("1.2.1"), SeriesRef("1.2.1", instances=3), SeriesRef("1.2.2"))
     found = content_keys(StudyRef("1.2", "main", "Patient/p1", series=series))
     assert (found[0], found[2]) == (None, None)
+    assert found[1] is not None
+    assert found[1][0] == 2
+
+
+def test_the_counts_of_a_study_tell_more_from_less() -> None:
+    found = content_keys(read(imaging_study()))
+    assert [key and key[0] for key in found] == [24, 2, 24]
+
+
+OURS = f"2.25.{uuid.uuid5(uuid.NAMESPACE_URL, 'evidence').int}"
+THEIRS = f"2.25.{uuid.UUID('a3bb189e-8bf9-4888-9912-ace4e6543002').int}"
+
+
+@pytest.mark.parametrize(
+    ("series_uid", "members", "ours"),
+    [
+        (OURS, {"number": 9001}, True),
+        (OURS, {"description": "AI outline: Lesions"}, True),
+        (OURS, {"number": 3, "description": "AI strategy"}, False),
+        (OURS, {}, False),
+        (THEIRS, {"number": 9001, "description": "AI report: Lesions"}, False),
+        ("1.2.3", {"number": 9001}, False),
+        ("2.25.9" + "9" * 40, {"number": 9001}, False),
+    ],
+)
+def test_a_series_that_we_made_is_no_part_of_the_study(
+    series_uid: str, members: dict[str, Any], ours: bool
+) -> None:
+    before, study = read(imaging_study()), imaging_study()
+    study["series"].append({"uid": series_uid, "numberOfInstances": 2, **members})
+    study["numberOfInstances"] += 2
+    assert (content_keys(read(study)) == content_keys(before)) is ours
 
 
 def test_resources_are_taken_out_of_whatever_holds_them() -> None:

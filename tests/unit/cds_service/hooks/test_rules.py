@@ -725,7 +725,8 @@ def announced(count: int | None) -> dict[str, Any]:
         ((None, 24, None, 24), 1),
         ((24, None, 48, None, 48), 2),
         ((None, 24, None, 48), 2),
-        ((24, 12), 2),
+        ((24, 12, 24), 1),
+        ((24, 48, 24, 48), 2),
     ],
 )
 def test_b06_a_count_that_is_not_stated_is_no_growth(

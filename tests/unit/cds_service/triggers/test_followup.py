@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from cds_service.triggers.notices import Asks, Notice
 from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.study import StudyRef
 from inference.analysis import SeriesUse
+from inference.evidence.objects import Kind, content_uid
 from models.contract import SeriesFacts
 from tests.doubles import ehr
 from tests.doubles.triggered import Charts, FewKeys, Queue, ledger, notices, study_key
@@ -58,10 +59,15 @@ class Job:
 class Images:
     """An archive with one study."""
 
-    series_of: Mapping[str, Sequence[SeriesFacts]]
+    series_of: dict[str, Sequence[SeriesFacts]]
+    replaced: str = ""
 
     def series(self, study_uid: str) -> Sequence[SeriesFacts]:
         return self.series_of.get(study_uid, ())
+
+    def instances(self, study_uid: str, series_uid: str) -> Sequence[str]:
+        (found,) = [s for s in self.series(study_uid) if s.series_uid == series_uid]
+        return [f"{series_uid}.{n}{self.replaced}" for n in range(found.instances or 0)]
 
 
 class Desk:
@@ -72,16 +78,17 @@ class Desk:
         self.charts = Charts(list(resources))
         self.subscribed: list[str] = []
         bases = {TENANT.archive: "https://pacs.example.org/wado"}
-        held = {UID: [SeriesFacts("1.9", "MR", instances=instances)]}
+        self.archive = Images({UID: [SeriesFacts("1.9", "MR", instances=instances)]})
         self.follow_up = FollowUp(
             charts={
                 TENANT.name: OpenChart(
                     TENANT, self.charts, ArchiveAddresses(bases, default=TENANT.archive)
                 )
             },
-            archives={TENANT.archive: Images(held)},
+            archives={TENANT.archive: self.archive},
             planned=lambda _, series: [
-                SeriesUse(s.series_uid, None, s.modality, True, s.instances) for s in series
+                SeriesUse(s.series_uid, None, s.modality, s.modality == "MR", s.instances)
+                for s in series
             ],
             notices=notices(self.queue),
             records=self.queue,
@@ -91,9 +98,9 @@ class Desk:
             now=lambda: NOW,
         )
 
-    def follow(self, asks: Asks, subject: str = "", **job: Any) -> StudyRecord:
+    def follow(self, asks: Asks, subject: str = "", version: str = "", **job: Any) -> StudyRecord:
         about = TENANT.archive if asks is Asks.IMAGES else ""
-        notice = Notice(asks, TENANT.name, subject, about)
+        notice = Notice(asks, TENANT.name, subject, about, version)
         made = Job(**job)
         self.follow_up(notice.order(), made)  # type: ignore[arg-type]  # what is read of a job
         return self.queue.records[made.record.id]
@@ -149,6 +156,46 @@ def test_images_that_grew_are_another_content_whatever_the_ehr_says() -> None:
     more.follow(Asks.IMAGES, UID)
     after = more.queue.records[study_key(TENANT.name, "Patient/p1", UID)].content_key
     assert changed(before, after)
+
+
+def stored(desk: Desk, kind: Kind) -> None:
+    """Our own evidence of the study is put into its archive."""
+    made = SeriesFacts(
+        content_uid("series", kind), "OT", series_number=kind.series_number, instances=1
+    )
+    desk.archive.series_of[UID] = [*desk.archive.series(UID), made]
+
+
+def test_what_we_made_of_a_study_does_not_count_as_its_growth() -> None:
+    desk = Desk(study(), patient())
+    desk.follow(Asks.IMAGES, UID, "20261122T080000")
+    stored(desk, Kind.REPORT)
+    desk.follow(Asks.IMAGES, UID, "20261122T080100")
+    stored(desk, Kind.PICTURE)
+    desk.follow(Asks.IMAGES, UID, "20261122T080200")
+    assert len(desk.queue.studies) == 1
+    desk.archive.series_of[UID] = [
+        SeriesFacts("1.9", "MR", instances=4),
+        *desk.archive.series(UID)[1:],
+    ]
+    desk.follow(Asks.IMAGES, UID, "20261122T080300")
+    assert len(desk.queue.studies) == 2, "it grew after all"
+
+
+def test_another_state_of_the_study_is_another_content_if_nothing_of_ours_is_in_it() -> None:
+    desk = Desk(study(), patient())
+    for version in ("1", "2", "2"):
+        desk.follow(Asks.IMAGES, UID, version)
+    assert len(desk.queue.studies) == 2
+
+
+def test_images_that_others_took_the_place_of_are_read_again_beside_what_we_made() -> None:
+    desk = Desk(study(), patient())
+    stored(desk, Kind.REPORT)
+    desk.follow(Asks.IMAGES, UID, "1")
+    desk.archive.replaced = "0"
+    desk.follow(Asks.IMAGES, UID, "2")
+    assert len(desk.queue.studies) == 2
 
 
 def test_images_without_a_chart_are_waited_for_and_then_let_go() -> None:
