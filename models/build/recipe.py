@@ -180,6 +180,18 @@ class CalibrateRecipe:
 
 
 @dataclass(frozen=True)
+class BackbonesRecipe:
+    """How long networks are trained that are only compared, where a full budget takes too long.
+
+    `sizes` has each epoch's image size (pixels a side), `images` is how many training samples are
+    used, taken evenly from all of them (0: all).
+    """
+
+    sizes: tuple[int, ...] = ()
+    images: int = 0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides the outcome of a build besides the data."""
 
@@ -190,6 +202,7 @@ class Recipe:
     train: TrainRecipe
     compress: CompressRecipe = CompressRecipe()
     calibrate: CalibrateRecipe = CalibrateRecipe()
+    backbones: BackbonesRecipe = BackbonesRecipe()
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -242,6 +255,7 @@ def teacher_recipe(recipe: Recipe) -> Recipe | None:
 def _problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """(key, what is wrong with it): what types alone do not say."""
     yield from _data_problems(recipe)
+    yield from _backbones_problems(recipe.backbones)
     train, calibrate = recipe.train, recipe.calibrate
     if train.batch < 2:
         yield ("train", "batch"), "is below 2, which batch norms cannot learn from."
@@ -278,6 +292,13 @@ def _data_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         yield ("data", "slices_of_a_patient"), "is not a positive number."
     if data.tolerated_copies and not data.tolerated_because:
         yield ("data", "tolerated_copies"), "needs its reason in 'tolerated_because'."
+
+
+def _backbones_problems(backbones: BackbonesRecipe) -> Iterator[tuple[KeyPath, str]]:
+    if any(size < 1 or size % _STRIDE for size in backbones.sizes):
+        yield ("backbones", "sizes"), f"has an epoch that is no multiple of {_STRIDE} pixels."
+    if backbones.images < 0:
+        yield ("backbones", "images"), "is a negative number."
 
 
 def _shares(recipe: Recipe) -> Iterator[tuple[KeyPath, float]]:

@@ -28,6 +28,7 @@ from models.build.packs import Samples
 from models.build.recipe import Cycle, Distillation, Recipe
 from models.build.steps import digest_of, read, save
 from models.build.training import train
+from models.build.training.look import glance
 
 Progress = Callable[[str], None]
 
@@ -64,7 +65,11 @@ class Candidate:
         """The common recipe within the budget, for this network."""
         frozen = recipe.network.frozen_blocks if self.pretrained else 0
         network = dataclasses.replace(
-            recipe.network, name=self.network, pretrained=self.pretrained, frozen_blocks=frozen
+            recipe.network,
+            name=self.network,
+            pretrained=self.pretrained,
+            frozen_blocks=frozen,
+            encoder_of=None,
         )
         distillation = None if self.teacher is None else Distillation(self.teacher)
         train = dataclasses.replace(
@@ -74,8 +79,10 @@ class Candidate:
 
 
 def budget(recipe: Recipe, size: int) -> tuple[Cycle, ...]:
-    """The recipe's own cycles if they are fewer epochs, else one cycle of EPOCHS."""
+    """What the recipe says, or its own cycles if they are fewer epochs, or one cycle of EPOCHS."""
     own = recipe.train.cycles
+    if recipe.backbones.sizes:
+        return (Cycle(own[0].learning_rate, recipe.backbones.sizes),)
     if sum(len(cycle.sizes) for cycle in own) <= sum(count for count, _ in EPOCHS):
         return own
     sizes = [
@@ -113,6 +120,8 @@ def compare(
     backbones.md to `work` and gives the former: `rows` (answers.Row), `answers`, `budget` and
     `quality`, the name of that figure.
     """
+    if recipe.backbones.images:
+        samples = {**samples, "train": glance(samples["train"], recipe.backbones.images)}
     course = _Course(samples, recipe, work / "backbones", progress, threads)
     plain = {one: course.row(one) for one in candidates(recipe, names)}
     best = max(plain, key=lambda one: plain[one].on_val)
@@ -123,7 +132,7 @@ def compare(
     ]
     first = {row.network: row for row in reversed(plain.values())}
     table = {
-        "budget": _in_words(budget(recipe, course.size), recipe),
+        "budget": _in_words(budget(recipe, course.size), len(samples["train"]), recipe),
         "quality": "accuracy" if recipe.task == "classification" else "Dice",
         "rows": [row.as_dict() for row in (*plain.values(), *taught)],
         "answers": answers(list(first.values()), course.in_one_run(list(plain))),
@@ -230,11 +239,12 @@ class _Course:
         quantise(graph, ranges, compress.keep_fp32_convs, int8)
 
 
-def _in_words(cycles: Sequence[Cycle], recipe: Recipe) -> str:
+def _in_words(cycles: Sequence[Cycle], images: int, recipe: Recipe) -> str:
     sizes = [size for cycle in cycles for size in cycle.sizes]
     spread = ", ".join(f"{sizes.count(size)} at {size} px" for size in sorted(set(sizes)))
     return (
         f"{len(sizes)} epochs for each network ({spread}), batches of {recipe.train.batch}, the "
-        "same images, changes, losses and seed; int8 by the extremes of the same calibration "
-        "images. Only EfficientNet-Lite has ImageNet weights; all else starts from random ones."
+        f"same {images} images, changes, losses and seed; int8 by the extremes of the same "
+        "calibration images. Only EfficientNet-Lite has ImageNet weights; all else starts from "
+        "random ones."
     )

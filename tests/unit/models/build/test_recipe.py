@@ -122,6 +122,16 @@ def test_the_teacher_has_its_own_network_and_imitates_nobody(tmp_path: Path) -> 
             '"efficientnet-lite0"\noutline = true',
             "line 4: The key 'data.outlines' is missing, and the network learns outlines.",
         ),
+        (
+            "coverage = 0.9",
+            "coverage = 0.9\n[backbones]\nsizes = [100]",
+            "line 26: The key 'backbones.sizes' has an epoch that is no multiple of 32 pixels.",
+        ),
+        (
+            "coverage = 0.9",
+            "coverage = 0.9\n[backbones]\nimages = -1",
+            "line 26: The key 'backbones.images' is a negative number.",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_told_by_its_line(

@@ -21,7 +21,7 @@ from models.build.measure.backbones import (  # noqa: E402 only with torch
 )
 from models.build.measure.latency import Engine, Latency, Timing  # noqa: E402 only with torch
 from models.build.packs import Samples, load  # noqa: E402 only with torch
-from models.build.recipe import Recipe, read_recipe  # noqa: E402 only with torch
+from models.build.recipe import BackbonesRecipe, Recipe, read_recipe  # noqa: E402 only with torch
 from models.build.template import read_frame  # noqa: E402 only with torch
 from tests.unit.models.build.own_model import write_model  # noqa: E402 only with torch
 
@@ -140,3 +140,14 @@ def test_a_long_recipe_is_cut_to_the_budget(tmp_path: Path) -> None:
     (cycle,) = budget(dataclasses.replace(recipe, train=train), 224)
     assert cycle.sizes == (128,) * 8 + (192,) * 3 + (224,)
     assert cycle.learning_rate == recipe.train.cycles[0].learning_rate
+
+
+def test_a_recipe_may_state_a_smaller_budget(tmp_path: Path) -> None:
+    samples, recipe = course(tmp_path, "segmentation")
+    small = dataclasses.replace(recipe, backbones=BackbonesRecipe(sizes=(32,), images=10))
+    assert budget(small, 64)[0].sizes == (32,)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "side_by_side", stopwatch)
+        table = compare(samples, small, tmp_path, lambda _: None, ("unet-state-space",), 1)
+    assert "1 epochs for each network (1 at 32 px)" in table["budget"]
+    assert "the same 10 images" in table["budget"]
