@@ -101,7 +101,7 @@ class FhirReports:
                 written = self.writer.write(items, standings) if items else Written({})
             except Conflict:
                 continue
-            if not self._made_twice(items, written):
+            if not items or not self._made_twice(items, written):
                 return written.references[_report(items)] if items else ""
         raise Contended(f"{self.writer.server.name}: others keep writing this report.")
 
@@ -164,13 +164,13 @@ class FhirReports:
 
         It is written all the same if the server does not tell now: the next write sees it.
         """
-        fresh = [item for item in _stating(items) if item.identity.urn in written.created]
         try:
-            there = self.writer.standings(fresh)
+            there = self.writer.confirmed(_stating(items), written)
         except UpstreamError as error:
             log.info("what was written was not read again", extra={"kind": error.kind})
             return False
-        return any(there[urn].reference != written.references[urn] for urn in there)
+        fresh = written.created & there.keys()
+        return any(there[urn].reference != written.references[urn] for urn in fresh)
 
 
 def _stating(items: Sequence[Item]) -> list[Item]:

@@ -3,7 +3,9 @@
 A resource is a person's as soon as its status is beyond preliminary, or as it says anything else
 than it said when we wrote it. For that each report and Observation carries a digest of what it
 says (an identifier of the system ``…:content``). The digest leaves out what servers change by
-themselves: ids, meta, identifiers, displays, how a reference or a number is written.
+themselves: ids, meta, identifiers, displays, how a reference or a number is written. A server that
+changes more is read right after the write, and the digest becomes that of what it made of it
+(`confirming`).
 """
 
 from __future__ import annotations
@@ -143,6 +145,20 @@ def stamped(written: Resource, root: str) -> Resource:
         return written
     mark = {"use": "secondary", "type": {"text": "As written"}, **stamp.identifier()}
     return {**written, "identifier": [*others, mark]}
+
+
+def confirming(found: Resource) -> Resource:
+    """Return the entry that marks what a server made of our words as what we wrote."""
+    standing = Standing.of(found)
+    return updating(stamped(found, IDENTIFIER_ROOT), standing.reference, standing.version)
+
+
+def updating(written: Resource, reference: str, version: str | None) -> Resource:
+    """Return the entry that replaces a resource in exactly the version that was read."""
+    request = {"method": "PUT", "url": reference}
+    if version is not None:
+        request["ifMatch"] = f'W/"{version}"'
+    return {"resource": written, "request": request}
 
 
 def content_digest(said: Json) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from fhir_mapping.codes import ASSEMBLER, AUTHOR, NULLIFY
 from fhir_mapping.context import Resource
-from fhir_mapping.existing import Standing, stamped
+from fhir_mapping.existing import Standing, stamped, updating
 from fhir_mapping.forms import Item
 from fhir_mapping.identity import IDENTIFIER_ROOT, Identity, digest
 from fhir_mapping.narrative import narrative
@@ -58,7 +58,7 @@ def voiding(found: Json, recall: Recall) -> Resource:
     kind, own_id = str(found["resourceType"]), str(found["id"])
     meta = found.get("meta")
     version = meta.get("versionId") if isinstance(meta, dict) else None
-    return _update(voided(found, recall), f"{kind}/{own_id}", str(version) if version else None)
+    return updating(voided(found, recall), f"{kind}/{own_id}", str(version) if version else None)
 
 
 def superseding(found: Json, recorded: datetime) -> Resource:
@@ -71,7 +71,7 @@ def superseding(found: Json, recorded: datetime) -> Resource:
     text = narrative("Superseded", (SUPERSEDED,), (("Superseded at", at),), None)
     void = stamped(_void(found, SUPERSEDED, text), IDENTIFIER_ROOT)
     standing = Standing.of(found)
-    return _update(void, standing.reference, standing.version)
+    return updating(void, standing.reference, standing.version)
 
 
 def taken_back(found: Json, double: Standing, identity: Identity) -> Resource:
@@ -86,7 +86,7 @@ def taken_back(found: Json, double: Standing, identity: Identity) -> Resource:
         for name in members(found, "identifier")
     ]
     resource = {**found, "identifier": names, "status": "entered-in-error"}
-    return _update(resource, double.reference, double.version)
+    return updating(resource, double.reference, double.version)
 
 
 def recall_provenance(
@@ -124,10 +124,3 @@ def _void(found: Json, sentence: str, text: Resource) -> Resource:
     """EHRs print the conclusion of a report whatever its status is."""
     said = {"conclusion": sentence} if "conclusion" in found else {}
     return {**found, **said, "status": "entered-in-error", "text": text}
-
-
-def _update(resource: Resource, reference: str, version: str | None) -> Resource:
-    request = {"method": "PUT", "url": reference}
-    if version is not None:
-        request["ifMatch"] = f'W/"{version}"'
-    return {"resource": resource, "request": request}

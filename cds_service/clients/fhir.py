@@ -229,7 +229,7 @@ class FhirServer:
 
     def _outcome_of(self, answer: Answer, path: str) -> EntryResult:
         """Where a resource went: the server says so by Location, by its body, or not at all."""
-        response = {"location": answer.headers.get("location", ""), "status": str(answer.status)}
+        response = {name: answer.headers.get(name, "") for name in ("location", "etag")}
         body: Any = {}
         if answer.body and "json" in answer.headers.get("content-type", ""):
             body = answer.json(self.name)
@@ -301,7 +301,8 @@ class FhirServer:
         location = response.get("location")
         text = location if isinstance(location, str) else ""
         match = re.search(_REFERENCE.pattern + "$", text)
-        version = text.rpartition("/_history/")[2] if "/_history/" in text else None
+        told = re.fullmatch(r'(?:W/)?"([A-Za-z0-9.-]{1,64})"', str(response.get("etag")))
+        version = text.rpartition("/_history/")[2] if "/_history/" in text else told and told[1]
         if match is not None:
             return f"{match[1]}/{match[2]}", version
         resource = entry.get("resource")

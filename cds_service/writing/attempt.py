@@ -18,6 +18,7 @@ from cds_service.clients.errors import (
 )
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.interactions import EntryResult
+from cds_service.writing.confirming import following
 from cds_service.writing.errors import Contended, NotTaken
 from cds_service.writing.plans import Plan, Transport
 from fhir_mapping.context import WriteForm
@@ -46,6 +47,8 @@ class Attempt:
     softness: Softness = Softness.NOTHING
     references: dict[str, str] = field(default_factory=dict)
     created: set[str] = field(default_factory=set)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    """Of what was written, as far as it can be known."""
 
     def run(self) -> None:
         """Write everything.
@@ -182,6 +185,8 @@ class Attempt:
         if reference is None:
             raise BadAnswer(f"{self.server.name} does not say where a {item.kind} went.")
         self.references[urn] = reference
+        if known is not None or result.created or form is not WriteForm.CONDITIONAL_CREATE:
+            self.versions[urn] = result.version or following(known.version if known else "0")
         if known is None and form is not WriteForm.CLIENT_ASSIGNED_IDS:
             self.created.add(urn)
 

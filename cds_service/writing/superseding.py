@@ -8,6 +8,7 @@ from datetime import datetime
 
 from cds_service.clients.errors import BadAnswer, NotFound, Refused, Rejected
 from cds_service.clients.fhir import FhirServer
+from cds_service.writing.confirming import confirm, following
 from fhir_mapping.existing import Standing, ours
 from fhir_mapping.reading import members, text
 from fhir_mapping.recall import superseding
@@ -38,6 +39,8 @@ def supersede(server: FhirServer, references: Iterable[str], at: datetime) -> No
             standing = Standing.of(found)
             kind = _KINDS[str(found["resourceType"])]
             if ours(found, kind) and not standing.void and not standing.taken_over:
-                server.write(superseding(found, at))
+                written = server.write(superseding(found, at))
+                version = written.version or following(standing.version)
+                confirm(server, server.read(reference), version)
         except (NotFound, Refused, Rejected, BadAnswer) as error:
             log.warning("an older result was not superseded", extra={"kind": error.kind})

@@ -28,6 +28,7 @@ from cds_service.clients.errors import (
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import MIB, HttpPolicy
 from cds_service.writing.attempt import LEAVABLE, Attempt
+from cds_service.writing.confirming import confirm
 from cds_service.writing.plans import Plan, Transport, plans
 from fhir_mapping.abilities import Abilities, abilities
 from fhir_mapping.context import WriteForm
@@ -54,6 +55,8 @@ class Written:
     references: Mapping[str, str]
     created: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    """Of what was written now; ``None`` where the server does not tell."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,19 @@ class FhirWriter:
         Raises:
             UpstreamError: the server could not be asked.
         """
-        found: dict[str, Standing] = {}
-        for kind, same in groupby(items, key=lambda item: item.kind):
-            found |= self._standing_of(kind, list(same))
-        return found
+        return {urn: kept for urn, (kept, _) in self._held(items).items()}
+
+    def confirmed(self, items: Iterable[Item], written: Written) -> dict[str, Standing]:
+        """The same of what was just `written`; what the server changed in it is marked as ours.
+
+        Raises:
+            UpstreamError: the server could not be asked, or not all is marked.
+        """
+        held = self._held(item for item in items if item.identity.urn in written.versions)
+        for urn, (kept, resource) in held.items():
+            if kept.reference == written.references[urn]:
+                confirm(self.server, resource, written.versions[urn])
+        return {urn: kept for urn, (kept, _) in held.items()}
 
     def write(self, items: Sequence[Item], standings: Standings) -> Written:
         """Write `items`, which stand after what they refer to.
@@ -117,7 +129,10 @@ class FhirWriter:
                 continue
             self._learn(known, attempt, closed)
             return Written(
-                attempt.references, frozenset(attempt.created), frozenset(attempt.left_out)
+                attempt.references,
+                frozenset(attempt.created),
+                frozenset(attempt.left_out),
+                attempt.versions,
             )
         raise AssertionError("there is always a last way")
 
@@ -141,16 +156,19 @@ class FhirWriter:
         with self._lock:
             self._known = _Learnt(known.until_s, known.able, attempt.plan, left_out)
 
-    def _standing_of(self, kind: str, items: Sequence[Item]) -> dict[str, Standing]:
-        found = self._found(kind, items)
-        standings = {}
-        for item in items:
-            pairs = [(one, r) for r in found if (one := standing(r, item.identity)) is not None]
-            kept, doubles = chosen(one for one, _ in pairs)
-            if kept is not None:
-                standings[item.identity.urn] = kept
-            self._take_back([(one, r) for one, r in pairs if one in doubles], item)
-        return standings
+    def _held(self, items: Iterable[Item]) -> dict[str, tuple[Standing, dict[str, Any]]]:
+        """What stands, by urn, with the resource as it was read."""
+        held = {}
+        for kind, same in groupby(items, key=lambda item: item.kind):
+            wanted = list(same)
+            found = self._found(kind, wanted)
+            for item in wanted:
+                pairs = [(one, r) for r in found if (one := standing(r, item.identity)) is not None]
+                kept, doubles = chosen(one for one, _ in pairs)
+                if kept is not None:
+                    held[item.identity.urn] = next(pair for pair in pairs if pair[0] is kept)
+                self._take_back([(one, r) for one, r in pairs if one in doubles], item)
+        return held
 
     def _found(self, kind: str, items: Sequence[Item]) -> list[dict[str, Any]]:
         """Every resource of theirs; a server that knows no list of values is asked for each."""

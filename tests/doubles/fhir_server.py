@@ -49,6 +49,12 @@ class Quirks:
     forgets: tuple[str, ...] = ()
     """Elements that it drops."""
 
+    rewrites: Callable[[Resource], Resource] = lambda resource: resource
+    """What it makes of whatever it stores."""
+
+    etags: bool = True
+    """Whether a transaction's answer names the versions."""
+
 
 class Refusal(Exception):
     """An answer that is no success."""
@@ -200,7 +206,10 @@ class FhirDouble:
             place = f"{made['resourceType']}/{made['id']}"
             if kind == "transaction":
                 urns[entry["fullUrl"]] = place
-            answers.append({"response": {"status": str(status), "location": place}})
+            said = {"status": str(status), "location": place}
+            if self.quirks.etags:
+                said["etag"] = f'W/"{made["meta"]["versionId"]}"'
+            answers.append({"response": said})
         return {"resourceType": "Bundle", "type": f"{kind}-response", "entry": answers}
 
     def _write(
@@ -271,6 +280,7 @@ class FhirDouble:
             "versionId": str(int(before) + 1),
             "lastUpdated": f"2026-01-01T00:00:00.{self.clock:06d}Z",
         }
+        body = self.quirks.rewrites(body)
         kept = {k: v for k, v in body.items() if k not in self.quirks.forgets}
         self.store[place] = {**kept, "resourceType": kind, "id": own_id, "meta": meta}
         self.writes.append(place)
