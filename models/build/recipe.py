@@ -137,7 +137,9 @@ class CompressRecipe:
 
     `prune` is the share of the channels of each expansion that goes, `low_rank` the share of a
     layer's energy that its factors keep. The first `keep_fp32_convs` convolutions stay fp32.
-    `calibration_images` are drawn from `train`, by class and difficulty.
+    `calibration_images` are drawn from `train`, by class and difficulty. Training with quantisation
+    takes `qat_epochs`: where nothing else passes the gates or, if `qat` says so, always, so that the
+    report has both ways side by side.
     """
 
     prune: float = 0.0
@@ -149,6 +151,7 @@ class CompressRecipe:
         "entropy",
         "percentile",
     )
+    qat: Literal["if needed", "always"] = "if needed"
     qat_epochs: int = 0
     qat_learning_rate: float = 1e-5
 

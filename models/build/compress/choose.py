@@ -69,8 +69,9 @@ def compress(
     The recipe's pruning and factorising come first, where it asks for them. Each graph is then
     quantised by each method with none, half and all of the recipe's first convolutions kept in
     fp32. Of those that pass every gate the one that agrees best with fp32 is taken, for val is
-    small and a drop that just passes there may not elsewhere. Where none passes, training with
-    quantisation is tried from the best; where that fails too, the choice is fp32.
+    small and a drop that just passes there may not elsewhere. Where none passes, or the recipe
+    wants it always, training with quantisation is tried from the best; where nothing passes, the
+    choice is fp32.
     """
     return _Compression(fp32, samples, recipe, work, progress).run()
 
@@ -98,12 +99,17 @@ class _Compression:
             candidate for name, graph in self._graphs() for candidate in self._ptq(name, graph)
         ]
         best = max(candidates, key=lambda candidate: candidate.merit)
-        if not int8_may_be_served(best.gates) and self.recipe.compress.qat_epochs:
+        if self._qat_is_wanted(best):
             best = max(best, self._qat(best), key=lambda candidate: candidate.merit)
-        for candidate in (*candidates, best):
-            if candidate.path != best.path:
-                candidate.path.unlink(missing_ok=True)
+        for path in self.work.glob("int8-*.onnx"):
+            if path != best.path:
+                path.unlink()
         return self._chosen(best)
+
+    def _qat_is_wanted(self, best: _Candidate) -> bool:
+        asked = self.recipe.compress
+        needed = asked.qat == "always" or not int8_may_be_served(best.gates)
+        return needed and asked.qat_epochs > 0
 
     def _graphs(self) -> Iterator[tuple[str, Graph]]:
         yield "", Graph.read(self.fp32)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_where_no_graph_passes_fp32_is_the_choice_and_the_reason_is_said(
     assert made.int8.exists()
 
 
-def test_training_is_tried_only_where_nothing_passes(
+def test_training_is_tried_where_nothing_passes_or_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = _recipe(methods=("minmax",), qat_epochs=1)
@@ -81,6 +82,11 @@ def test_training_is_tried_only_where_nothing_passes(
     monkeypatch.setattr(gates, "SMALLER", 0.01)
     made = compress(fp32, SPLITS, recipe, tmp_path, lambda line: None)
     assert "training with quantisation" not in made.rows[-1].step
+    always = dataclasses.replace(recipe.compress, qat="always")
+    wanted = dataclasses.replace(recipe, compress=always)
+    made = compress(fp32, SPLITS, wanted, tmp_path, lambda line: None)
+    assert "training with quantisation" in made.rows[-1].step
+    assert sorted(path.name for path in tmp_path.glob("int8*.onnx")) == ["int8.onnx"]
 
 
 @pytest.mark.usefixtures("easy")
