@@ -138,7 +138,7 @@ class CompressRecipe:
     `prune` is the share of the channels of each expansion that goes, `low_rank` the share of a
     layer's energy that its factors keep. The first `keep_fp32_convs` convolutions stay fp32.
     `calibration_images` are drawn from `train`, by class and difficulty. Training with quantisation
-    takes `qat_epochs`: where nothing else passes the gates or, if `qat` says so, always, so that the
+    takes `qat_epochs`, where nothing else passes the gates or, if `qat` says so, always: then the
     report has both ways side by side.
     """
 

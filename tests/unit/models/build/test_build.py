@@ -14,7 +14,10 @@ torch = pytest.importorskip("torch", reason="the extra [build] is not installed"
 from inference.pipeline import check_package  # noqa: E402 only with torch
 from models.build import networks  # noqa: E402
 from models.build.cli import build  # noqa: E402
+from models.build.errors import DataError  # noqa: E402
 from models.build.networks.tasks import Classifier, Outliner  # noqa: E402
+from models.build.pipeline import Order  # noqa: E402
+from models.build.pipeline import build as run  # noqa: E402
 from models.registry import ModelPackage, load_registry  # noqa: E402
 from tests.unit.models.build.discs import TinyEncoder  # noqa: E402
 from tests.unit.models.build.own_model import write_model  # noqa: E402
@@ -190,6 +193,14 @@ def test_a_network_for_the_other_task_is_refused(model: Path) -> None:
     recipe = model / "model" / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('"tiny"', '"tiny-outline"'))
     ends(model, 1, "tiny-outline", "classification")
+
+
+def test_a_model_that_has_to_be_built_first_is_named_before_anything_is_done(model: Path) -> None:
+    recipe = model / "model" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('"tiny"', '"tiny"\nencoder_of = "other"'))
+    places = (model / "model" / "template.toml", model / "data", model / "work", model / "models")
+    with pytest.raises(DataError, match=r"^other/network\.pt is missing: .* built first"):
+        run(Order(recipe, *places), lambda _: None)
 
 
 def test_what_is_no_model_is_told_what_there_is() -> None:
