@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cds_service.feedback import OUTCOMES, REASONS, Tally
+from cds_service.queue.shares import TenantLoad
 from cds_service.shadow.ledger import ModelName, Watched
 
 OTHER = "other"
@@ -121,6 +122,30 @@ class DisabledModels(Scraped):
         for model_id in sorted({name.id for name in self.models}):
             found.add_metric([model_id], float(model_id in off))
         yield found
+
+
+@dataclass(frozen=True, eq=False)
+class TenantLoads(Scraped):
+    """Who has how much of the queue."""
+
+    loads: Callable[[], Sequence[TenantLoad]]
+
+    def asked(self) -> Iterable[Metric]:
+        """One sample of each for each tenant."""
+        held = GaugeMetricFamily(
+            "scanhook_tenant_open",
+            "Studies and notices under way, without backfill.",
+            labels=["tenant"],
+        )
+        refused = CounterMetricFamily(
+            "scanhook_orders_refused",
+            "Orders for which a tenant had no room in the queue.",
+            labels=["tenant"],
+        )
+        for each in self.loads():
+            held.add_metric([each.tenant], each.under_way)
+            refused.add_metric([each.tenant], each.refused)
+        return held, refused
 
 
 def _shadow_families() -> tuple[

@@ -12,6 +12,7 @@ from pathlib import Path
 from redis import Redis
 
 from cds_service.bootstrap.auditing import Audits
+from cds_service.bootstrap.dispatch import dispatch_policy
 from cds_service.clients.backend_auth import BackendServices
 from cds_service.clients.credentials import FixedHeaders, NoCredential
 from cds_service.clients.dicomweb import Archive
@@ -30,7 +31,6 @@ from cds_service.queue.connection import refuse_unsafe, web_connection, worker_c
 from cds_service.queue.enqueue import Dispatcher
 from cds_service.queue.listing import live_hosts
 from cds_service.queue.payload import Sealer
-from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
 from cds_service.recalls import Recalls
 from cds_service.rights import Granted, RightsBoard
@@ -313,21 +313,11 @@ class Site:
         """Our keys whose public halves are published now."""
         return [key for file in self._key_files.values() for key in file.published()]
 
-    @property
-    def dispatch_policy(self) -> DispatchPolicy:
-        """What web and worker agree on about the queue."""
-        worker = self.settings.worker
-        return DispatchPolicy(
-            queue_cap=worker.queue_cap,
-            attempts=worker.attempts,
-            job_timeout_s=worker.job_timeout_s,
-        )
-
     def dispatcher(self, *, patient: bool) -> Dispatcher:
         """The queue: `patient` as a worker is, or impatient as the web must be."""
         connection = self._connection(patient=patient)
         records = StudyRecords(connection, self.sealer)
-        return Dispatcher(connection, self.sealer, records, self.dispatch_policy)
+        return Dispatcher(connection, self.sealer, records, dispatch_policy(self.settings))
 
     @cached_property
     def model_names(self) -> tuple[ModelName, ...]:

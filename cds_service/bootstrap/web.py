@@ -9,6 +9,7 @@ from functools import partial
 
 from flask import Blueprint, Flask
 from prometheus_client.registry import Collector
+from redis import Redis
 
 from cds_service.bootstrap.ops import operations
 from cds_service.bootstrap.site import Site
@@ -28,8 +29,9 @@ from cds_service.metrics import Metrics
 from cds_service.ops.depth import failed_studies, open_studies
 from cds_service.queue import Dispatcher, Priority, QueueUnavailable, workers
 from cds_service.queue.listing import live_hosts
+from cds_service.queue.shares import tenant_loads
 from cds_service.queue.transport import Transport
-from cds_service.scrapes import DisabledModels, FeedbackCounts, Gauges, ShadowRuns
+from cds_service.scrapes import DisabledModels, FeedbackCounts, Gauges, ShadowRuns, TenantLoads
 from cds_service.security.jwt import Verifier
 from cds_service.security.replay import UsedTokens
 from cds_service.serving import ServingBoard, not_served
@@ -61,7 +63,7 @@ def web_app(site: Site) -> Flask:
     ledger = site.card_ledger(patient=False)
     disabled = site.disabled_models(patient=False)
     desk = _desk(site, dispatcher, ledger, disabled)
-    metrics = web_metrics(settings, _gauges(dispatcher), _scraped(site, ledger, disabled))
+    metrics = web_metrics(settings, _gauges(dispatcher), _scraped(site, ledger, disabled, redis))
     return create_app(
         WebDependencies(
             settings=settings,
@@ -142,9 +144,15 @@ def _gauges(dispatcher: Dispatcher) -> Gauges:
     }
 
 
-def _scraped(site: Site, ledger: CardLedger, disabled: Disabled) -> list[Collector]:
+def _scraped(site: Site, ledger: CardLedger, disabled: Disabled, redis: Redis) -> list[Collector]:
     names = site.model_names
-    return [_shadow(site), FeedbackCounts(ledger.tallies, names), DisabledModels(disabled, names)]
+    tenants = [tenant.name for tenant in site.settings.tenants]
+    return [
+        _shadow(site),
+        FeedbackCounts(ledger.tallies, names),
+        DisabledModels(disabled, names),
+        TenantLoads(partial(tenant_loads, redis, tenants)),
+    ]
 
 
 def _shadow(site: Site) -> ShadowRuns:

@@ -9,10 +9,11 @@ from typing import Any
 from redis import Redis
 
 from cds_service.queue.content import changed, counts_of, renewed
-from cds_service.queue.errors import QueueFull, StaleRecord, TamperedPayload
+from cds_service.queue.errors import StaleRecord, TamperedPayload
 from cds_service.queue.payload import Sealer, job_key
 from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import StudyRecords
+from cds_service.queue.shares import Share
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.queue.transport import Transport
 
@@ -65,7 +66,8 @@ class Dispatcher:
         priority moves a waiting study forward.
 
         Args:
-            order: identifiers and references only; sealed before it leaves the process.
+            order: identifiers and references only; sealed before it leaves the process. Its
+                member ``tenant`` says whose share of the queue it takes.
             study_key: `Sealer.study_key` of the study.
             content_key: names the content as far as the caller knows it (see `content`); empty
                 means "as it is".
@@ -80,8 +82,7 @@ class Dispatcher:
         wanted = self._blank(study_key, content_key, models, Priority(priority), order)
         record = self.records.get(study_key)
         if record is None:
-            self._admit(wanted.priority)
-            record, created = self.records.create_or_get(wanted)
+            record, created = self.records.create_or_get(wanted, self._share(wanted))
             if created:
                 self.transport.push(record)
                 return record
@@ -152,11 +153,9 @@ class Dispatcher:
             sealed=self._sealer.seal(study, envelope),
         )
 
-    def _admit(self, priority: Priority) -> None:
-        waiting = sum(self.transport.waiting().values())
-        share = self.policy.backfill_share if priority is Priority.BACKFILL else 1.0
-        if waiting >= self.policy.queue_cap * share:
-            raise QueueFull(f"{waiting} studies wait already; try again later")
+    def _share(self, wanted: StudyRecord) -> Share:
+        tenant = self.opened(wanted.sealed).order.get("tenant", "")
+        return self.policy.share(str(tenant), wanted.priority)
 
     def _starts_again(self, record: StudyRecord, wanted: StudyRecord) -> bool:
         if changed(record.content_key, wanted.content_key) or wanted.models != record.models:
@@ -170,13 +169,13 @@ class Dispatcher:
 
     def _restart(self, record: StudyRecord, wanted: StudyRecord) -> StudyRecord:
         """Begin anew; if somebody else did so first, theirs is as good."""
-        self._admit(wanted.priority)
         known = record.content_key
         if changed(known, wanted.content_key):
             known = counts_of(known)
         try:
             restarted = self.records.restart(
                 record,
+                self._share(wanted),
                 priority=wanted.priority,
                 job_id=wanted.job_id,
                 content_key=renewed(known, wanted.content_key),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+
+from cds_service.queue.shares import NOBODY, Share, number_of
+from cds_service.queue.state import Priority
 
 
 @dataclass(frozen=True)
@@ -11,7 +15,14 @@ class DispatchPolicy:
     """What web and worker must agree on."""
 
     queue_cap: int = 10_000
-    """Studies that may wait; above it an order is refused with QueueFull."""
+    """Studies that may be under way; above it an order is refused with QueueFull."""
+
+    tenants: int = 1
+    """How many share the queue."""
+
+    tenant_reserve: float = 0.5
+    """Part of the cap that is kept for the tenants in equal parts; the rest is for whoever comes
+    first."""
 
     backfill_share: float = 0.5
     """Part of the cap that backfill may fill: the archive's past must not shut out a clinician."""
@@ -27,6 +38,20 @@ class DispatchPolicy:
 
     failure_ttl_s: int = 3600
     """How long RQ's own failed registry shows a job; our record lasts longer."""
+
+    def share(self, tenant: str, priority: Priority) -> Share:
+        """What may be under way when this tenant orders one study more.
+
+        Below its own part a tenant is never refused. Above it, it may use what is not kept for the
+        others; backfill has no part and takes of the rest alone. So there are never more than the
+        cap, and nobody's part is taken.
+        """
+        if priority is Priority.BACKFILL:
+            rest = min(self.backfill_share, 1 - self.tenant_reserve)
+            return Share(NOBODY, own=0, most=math.ceil(self.queue_cap * rest))
+        own = int(self.queue_cap * self.tenant_reserve / self.tenants)
+        most = self.queue_cap - (self.tenants - 1) * own
+        return Share(number_of(tenant), own=own, most=most)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Keys: ``cds:study:<id>`` (the record), ``cds:open`` (ids of open records, scored by the time at
 which a reconciler should look at them), ``cds:ended`` and ``cds:failed`` (ids by time of ending),
-``cds:counts`` (what went wrong how often). All times are Redis TIME.
+``cds:counts`` (what went wrong how often); see `shares` for who has how many. All times are Redis
+TIME.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, cast
 from redis import Redis
 
 from cds_service.queue.connection import text_of
-from cds_service.queue.errors import StaleRecord, TamperedPayload, redis_reached
+from cds_service.queue.errors import QueueFull, StaleRecord, TamperedPayload, redis_reached
 from cds_service.queue.payload import Sealer
+from cds_service.queue.shares import OWNERS, REFUSED, Share
 from cds_service.queue.state import (
     State,
     StudyRecord,
@@ -45,12 +47,26 @@ _STEP = re.compile(rf"\b({'|'.join(State)}):(\d{{1,15}})\b")
 TRIES = 20
 """Compare-and-set is repeated so often when only bystanders (a priority) got in between."""
 
-# KEYS record open ended failed
-# ARGV expected-revision id "open"|"ended"|"failed" look-again-ms not-before keep-s field value ...
+_NO_ROOM = -2
+"""In the place of a revision; how many are under way follows."""
+
+# KEYS record open ended failed owners refused
+# ARGV expected-revision id "open"|"ended"|"failed" look-again-ms not-before keep-s
+#      owner own most field value ...
 # not-before: ms from now, or minus a Redis time in ms that stays
+# owner: whose it is if this is an order, which is refused where there is no room (see shares)
 _WRITE = """
 local stored = redis.call('HGET', KEYS[1], 'revision')
 if (stored or '0') ~= ARGV[1] then return {-1, 0, 0, 0} end
+if ARGV[7] ~= '' then
+  if not redis.call('ZSCORE', KEYS[2], ARGV[2])
+    and redis.call('ZCOUNT', KEYS[5], ARGV[7], ARGV[7]) >= tonumber(ARGV[8])
+    and redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[9]) then
+    redis.call('HINCRBY', KEYS[6], ARGV[7], 1)
+    return {-2, redis.call('ZCARD', KEYS[2]), 0, 0}
+  end
+  redis.call('ZADD', KEYS[5], ARGV[7], ARGV[2])
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local revision = (tonumber(ARGV[1]) or 0) + 1
@@ -59,13 +75,13 @@ local start = tonumber(ARGV[5])
 if start > 0 then start = now + start else start = -start end
 local reached = redis.call('HGET', KEYS[1], 'reached') or ''
 local last, state = string.match(reached, '(%a+):%d+$'), nil
-for i = 7, #ARGV, 2 do if ARGV[i] == 'state' then state = ARGV[i + 1] end end
+for i = 10, #ARGV, 2 do if ARGV[i] == 'state' then state = ARGV[i + 1] end end
 if state ~= last then
   if state == 'received' then reached = '' end
   reached = reached .. ' ' .. state .. ':' .. string.format('%.0f', now)
 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('HSET', KEYS[1], unpack(ARGV, 10))
 redis.call('HSET', KEYS[1], 'revision', string.format('%.0f', revision),
   'created_ms', string.format('%.0f', created), 'updated_ms', string.format('%.0f', now),
   'not_before_ms', string.format('%.0f', start), 'reached', reached)
@@ -77,6 +93,7 @@ else
   local old = now - tonumber(ARGV[6]) * 1000
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('ZREM', KEYS[2], ARGV[2])
+  redis.call('ZREM', KEYS[5], ARGV[2])
   redis.call('ZADD', KEYS[3], now, ARGV[2])
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', old)
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', old)
@@ -134,13 +151,18 @@ class StudyRecords:
         with redis_reached():
             return _steps(self._redis.hget(RECORD.format(study), "reached") or "")
 
-    def create_or_get(self, record: StudyRecord) -> tuple[StudyRecord, bool]:
+    def create_or_get(
+        self, record: StudyRecord, share: Share | None = None
+    ) -> tuple[StudyRecord, bool]:
         """Write a first record unless there is one; says whether it was written.
 
-        A record there whose MAC does not hold is replaced.
+        A record there whose MAC does not hold is replaced. Without a `share` there is always room.
+
+        Raises:
+            QueueFull: there is no room for it.
         """
         for _ in range(TRIES):
-            written = self._write(record, FIRST_LOOK_S)
+            written = self._write(record, FIRST_LOOK_S, share=share)
             if written is not None:
                 return written, True
             there = self.get(record.id)
@@ -174,14 +196,17 @@ class StudyRecords:
         """End the study as failed."""
         return self.advance(record, State.FAILED, error_kind=error_kind)
 
-    def restart(self, record: StudyRecord, **changes: Any) -> StudyRecord:
+    def restart(
+        self, record: StudyRecord, share: Share | None = None, **changes: Any
+    ) -> StudyRecord:
         """Begin anew, with the attempts counted from 0; the previous summary stays for now.
 
         Raises:
             StaleRecord: somebody else changed the record first.
+            QueueFull: it had ended, and there is no room for it.
         """
         fresh = {"state": State.RECEIVED, "attempts": 0, "error_kind": "", "outcome": ""}
-        return self._exact(replace(record, **{**fresh, **changes}))
+        return self._exact(replace(record, **{**fresh, **changes}), share)
 
     def claim(self, record: StudyRecord) -> StudyRecord:
         """Win the right to queue this record's job again; StaleRecord for all but one."""
@@ -217,6 +242,7 @@ class StudyRecords:
         """Drop an id from the index of open records."""
         with redis_reached():
             self._redis.zrem(OPEN, study)
+            self._redis.zrem(OWNERS, study)
 
     def listed(self, index: str, limit: int = 1000) -> list[str]:
         """Ids in an index, newest first."""
@@ -266,32 +292,44 @@ class StudyRecords:
             current = there
         raise StaleRecord("a newer attempt has taken this study over")
 
-    def _exact(self, record: StudyRecord) -> StudyRecord:
-        written = self._write(record, FIRST_LOOK_S)
+    def _exact(self, record: StudyRecord, share: Share | None = None) -> StudyRecord:
+        written = self._write(record, FIRST_LOOK_S, share=share)
         if written is None:
             raise StaleRecord("the record of this study has changed")
         return written
 
     def _write(
-        self, record: StudyRecord, look_s: float, not_before_s: float | None = 0
+        self,
+        record: StudyRecord,
+        look_s: float,
+        not_before_s: float | None = 0,
+        share: Share | None = None,
     ) -> StudyRecord | None:
-        """One call of the script; None when the revision in Redis is another one."""
+        """One call of the script; None when the revision in Redis is another one.
+
+        Raises:
+            QueueFull: it is an order, for which there is no room.
+        """
         texts = to_fields(record)
         texts["mac"] = self._sealer.sign(signed_text(texts))
         index = "failed" if record.state is State.FAILED else "ended" if record.ended else "open"
         start = -record.not_before_ms if not_before_s is None else int(not_before_s * 1000)
+        room = (share.owner, share.own, share.most) if share else ("", "", "")
         with redis_reached():
             answer = self._script(
-                keys=[RECORD.format(record.id), OPEN, ENDED, FAILED],
+                keys=[RECORD.format(record.id), OPEN, ENDED, FAILED, OWNERS, REFUSED],
                 args=[
                     *(record.revision, record.id, index),
-                    *(int(look_s * 1000), start, self._keep_s),
+                    *(int(look_s * 1000), start, self._keep_s, *room),
                     *(part for pair in texts.items() for part in pair),
                 ],
             )
-        revision, created_ms, updated_ms, not_before_ms = (int(each) for each in answer)
+        revision, *rest = (int(each) for each in answer)
+        if revision == _NO_ROOM:
+            raise QueueFull(f"{rest[0]} studies are under way already; try again later")
         if revision < 0:
             return None
+        created_ms, updated_ms, not_before_ms = rest
         return replace(
             record,
             revision=revision,

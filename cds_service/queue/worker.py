@@ -34,7 +34,9 @@ from cds_service.queue.job import PipelineJob
 from cds_service.queue.listing import WORKER_TELLS
 from cds_service.queue.policy import WorkerPolicy
 from cds_service.queue.reconcile import reconcile, report_lost, sweep
+from cds_service.queue.records import OPEN
 from cds_service.queue.settle import Verdict, settle
+from cds_service.queue.shares import trim_owners
 from cds_service.queue.state import CLOCKED, StudyRecord, to_fields
 from cds_service.queue.stop import Stop, Stopped
 from cds_service.queue.transport import pick_order
@@ -228,6 +230,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             sweep(self.dispatcher, self.policy.stuck_s, self.policy.sweep_s * 0.9)
         if moment >= self._tidy_at:
             self._tidy_at = moment + TIDY_S
+            trim_owners(self.connection, OPEN)
             for queue in self.queues:
                 queue.failed_job_registry.cleanup()
                 clean_worker_registry(queue)

@@ -267,7 +267,12 @@ class WorkerSettings(Part):
     """Attempts before a study ends as failed."""
 
     queue_cap: int = Field(default=10_000, ge=1)
-    """Studies that may wait; above it a hook says that the service is busy."""
+    """Studies that may be under way; above it a hook says that the service is not available."""
+
+    tenant_reserve: float = Field(default=0.5, ge=0, le=0.9)
+    """Part of ``queue_cap`` (0 to 0.9) that is kept for the tenants in equal parts: whoever has
+    fewer studies under way than its part is not refused, whatever the others order. The rest goes
+    to whoever comes first, and to backfill, of which none counts for a part."""
 
     jobs_per_child: int = Field(default=1000, ge=1)
     """After so many jobs the child is replaced by a fresh one, against slow leaks."""

@@ -47,7 +47,8 @@ class Notice:
 
     def order(self) -> dict[str, Any]:
         """As JSON values for the queue."""
-        return {NOTICE: {name: value for name, value in asdict(self).items() if value}}
+        said = {name: value for name, value in asdict(self).items() if value}
+        return {NOTICE: said, "tenant": self.tenant}
 
 
 def is_notice(order: Mapping[str, Any]) -> bool:

@@ -24,7 +24,8 @@ from cds_service.cli import EXIT_BAD_ANSWER, EXIT_NOT_THERE, group, main
 from cds_service.feedback import Tally
 from cds_service.hooks.discovery import SERVICES, prefetch_templates
 from cds_service.queue import Dispatcher, Priority, State
-from cds_service.scrapes import DisabledModels, FeedbackCounts, ShadowRuns
+from cds_service.queue.shares import TenantLoad
+from cds_service.scrapes import DisabledModels, FeedbackCounts, ShadowRuns, TenantLoads
 from cds_service.settings import Settings, load
 from cds_service.shadow import ModelName, Watched
 from cds_service.web import web_metrics
@@ -347,6 +348,7 @@ def metric_labels() -> dict[str, list[str]]:
         ShadowRuns(lambda: [watched], {watched.name: frozenset("l")}),
         FeedbackCounts(lambda: [Tally("m", "1", "accepted", "none", 1)], [watched.name]),
         DisabledModels(frozenset, [watched.name]),
+        TenantLoads(lambda: [TenantLoad("t", 1, 1)]),
     ]
     metrics = web_metrics(Settings(**BASE), web._gauges(cast(Dispatcher, parts)), scraped)
     metrics.hook_answered("", "", 200, 0.1)

@@ -198,7 +198,7 @@ def test_a_full_queue_is_said(valkey: Valkey, tmp_path: Any, site: OpsSite) -> N
     data = form(text(site), "study", study)
     answer = full.post("/ops/requeue", data=data, headers=BEARER)
     assert answer.status_code == 503
-    assert "wait already" in answer.text
+    assert "under way already" in answer.text
 
 
 @pytest.mark.parametrize("study", ["nothing", "..", "%00", "a" * 300, "%3Cscript%3E"])
