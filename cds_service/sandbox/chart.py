@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from cds_service.sandbox import visit
+from cds_service.sandbox.answering import Answer, Answered, answer_of
 from cds_service.sandbox.fhir_errors import FhirRefusal
 from cds_service.sandbox.holdings import StoredObject
 from cds_service.sandbox.hook_client import FEEDBACK, Exchange, HookClient
 from cds_service.sandbox.records import Records
 from cds_service.sandbox.shown import (
     dicts,
-    override_reasons,
+    shown_action,
     shown_card,
     shown_exchange,
     shown_object,
     shown_resource,
 )
+from cds_service.sandbox.suggestions import Done, Write, carry_out
 from cds_service.sandbox.visit import PatientSummary, patient_summary
 
 MOST_REFRESHES = 30
 REFRESH_S = 2
 SHOWN_CALLS = 20
-LONGEST_COMMENT = 500
 
 Stored = Callable[[str], Iterable[StoredObject]]
 """What was stored into the archive for a study, by its UID."""
@@ -43,33 +43,20 @@ ORDER_STEPS: dict[str, Callable[..., tuple[Exchange, ...]]] = {
 ENCOUNTER_STEPS = {"discharge": visit.discharge, "start": visit.start_encounter}
 
 
-class Answered:
-    """What the user did about cards: an EHR does not show those again."""
-
-    def __init__(self) -> None:
-        self._words: dict[tuple[str, str], str] = {}
-        self._lock = threading.Lock()
-
-    def add(self, patient_id: str, card: str, words: str) -> None:
-        """Remember it for this patient."""
-        with self._lock:
-            self._words[patient_id, card] = words
-
-    def words(self, patient_id: str, card: str) -> str:
-        """What was done; empty if nothing was."""
-        with self._lock:
-            return self._words.get((patient_id, card), "")
-
-
 @dataclass(frozen=True)
 class Desk:
-    """What the pages are made from; `since` is a FHIR instant (see `visit.written_resources`)."""
+    """What the pages are made from; `since` is a FHIR instant (see `visit.written_resources`).
+
+    `write` carries out what suggestions ask for; ``None`` where the charts are another server's.
+    """
 
     records: Records
     hooks: HookClient
     stored: Stored
     since: str
     answered: Answered
+    write: Write | None
+    now: Callable[[], float]
 
     def patient(self, patient_id: str) -> PatientSummary:
         """Raises FhirRefusal: there is none, or the server does not say."""
@@ -105,7 +92,21 @@ class Desk:
             "feedback": [shown_exchange(o) for o in own if o.hook == FEEDBACK][:SHOWN_CALLS],
             "written": [shown_resource(resource) for resource in written],
             "stored": [shown_object(one) for one in objects],
+            "actions": [shown_action(one) for one in self.answered.done(patient.id)],
         }
+
+    def words(self, answer: Answer) -> str:
+        """What the chart says of an answer."""
+        actions = [action for each in answer.accepted for action in dicts(each, "actions")]
+        if self.write or not actions:
+            return answer.words
+        return f"{answer.words} (this FHIR server is only read, so nothing was written)"
+
+    def act(self, patient_id: str, answer: Answer) -> tuple[Done, ...]:
+        """Carry out what was accepted. Raises FhirRefusal: nothing was."""
+        if self.write is None:
+            return ()
+        return carry_out(answer.accepted, patient_id, self.records, self.write, self.now())
 
 
 def chart_pages(desk: Desk) -> Blueprint:
@@ -124,8 +125,8 @@ def chart_pages(desk: Desk) -> Blueprint:
     _add_feedback(blueprint, desk)
 
     @blueprint.errorhandler(FhirRefusal)
-    def missing(refusal: FhirRefusal) -> Response:
-        return Response(f"{refusal.sentence}\n", refusal.status, mimetype="text/plain")
+    def refused(refusal: FhirRefusal) -> tuple[str, int]:
+        return render_template("refused.html", sentence=refusal.sentence), refusal.status
 
     return blueprint
 
@@ -147,7 +148,7 @@ def _add_reading(blueprint: Blueprint, desk: Desk) -> None:
             calls,
             refreshes=refreshes,
             refresh_s=REFRESH_S if refreshes < MOST_REFRESHES else 0,
-            orders=visit.orders(desk.records, patient_id),
+            orders=[shown_resource(one) for one in visit.orders(desk.records, patient_id)],
         )
 
     @blueprint.get("/patients/<patient_id>/drawer")
@@ -204,26 +205,9 @@ def _add_feedback(blueprint: Blueprint, desk: Desk) -> None:
         if shown is None:
             abort(404)
         exchange, card = shown
-        entry, words = _entry(card)
-        desk.hooks.feedback(exchange.service, patient_id, entry)
-        desk.answered.add(patient_id, card["uuid"], words)
+        answer = answer_of(card, request.form)
+        if answer and desk.answered.take(
+            patient_id, card["uuid"], desk.words(answer), lambda: desk.act(patient_id, answer)
+        ):
+            desk.hooks.feedback(exchange.service, patient_id, answer.entry)
         return redirect(url_for("chart.chart", patient_id=patient_id), 303)
-
-
-def _entry(card: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The feedback that the pressed button means, and the words for the chart."""
-    accepted = request.form.get("accept", "")
-    for suggestion in dicts(card, "suggestions"):
-        if accepted and suggestion.get("uuid") == accepted:
-            entry = {"card": card["uuid"], "outcome": "accepted"}
-            words = f"Accepted: {suggestion.get('label', '')}"
-            return entry | {"acceptedSuggestions": [{"id": accepted}]}, words
-    given: dict[str, Any] = {}
-    chosen = [r for r in override_reasons(card) if r.get("code") == request.form.get("reason")]
-    if chosen:
-        given["reason"] = chosen[0]
-    if comment := request.form.get("comment", "").strip()[:LONGEST_COMMENT]:
-        given["userComment"] = comment
-    entry = {"card": card["uuid"], "outcome": "overridden"}
-    words = chosen[0].get("display", "") if chosen else comment or "no reason given"
-    return entry | ({"overrideReason": given} if given else {}), f"Set aside: {words}"

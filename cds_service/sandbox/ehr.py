@@ -14,12 +14,15 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from cds_service.sandbox.chart import Answered, Desk, Stored, chart_pages
+from cds_service.sandbox.answering import Answered
+from cds_service.sandbox.chart import Desk, Stored, chart_pages
 from cds_service.sandbox.demo_studies import DemoStudy
 from cds_service.sandbox.fhir_routes import fhir_routes, outcome
 from cds_service.sandbox.fhir_store import FhirStore
+from cds_service.sandbox.fhir_transaction import transact
 from cds_service.sandbox.hook_client import HookClient, Site, TokenSource
 from cds_service.sandbox.records import Records
+from cds_service.sandbox.suggestions import Write
 from cds_service.sandbox.token_endpoint import RegisteredClients, token_endpoint
 from cds_service.sandbox.tokens import Tokens
 from cds_service.sandbox.walk_routes import walk_routes
@@ -71,13 +74,14 @@ def create_ehr_app(ehr: Ehr) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     app.jinja_env.globals.update(operations=ehr.operations, elsewhere=ehr.elsewhere is not None)
     if ehr.elsewhere is not None:
-        records, tokens = ehr.elsewhere.records, ehr.elsewhere.tokens
+        records, tokens, write = ehr.elsewhere.records, ehr.elsewhere.tokens, None
     else:
-        records, tokens = _own_server(app, ehr)
+        records, tokens, write = _own_server(app, ehr)
     hooks = HookClient(ehr.site, ehr.key, records, tokens, now=ehr.now)
     # of another server's chart only what was written meanwhile can be because of us
     since = datetime.fromtimestamp(ehr.now(), UTC).isoformat(timespec="seconds")
-    desk = Desk(records, hooks, ehr.stored, since if ehr.elsewhere else "", Answered())
+    written_since = since if ehr.elsewhere else ""
+    desk = Desk(records, hooks, ehr.stored, written_since, Answered(), write, ehr.now)
     app.register_blueprint(chart_pages(desk))
     app.register_blueprint(walk_routes(records, hooks, ehr.demo), url_prefix="/sandbox")
     _add_keys(app, public_jwks([ehr.key]))
@@ -85,7 +89,7 @@ def create_ehr_app(ehr: Ehr) -> Flask:
     return app
 
 
-def _own_server(app: Flask, ehr: Ehr) -> tuple[Records, TokenSource]:
+def _own_server(app: Flask, ehr: Ehr) -> tuple[Records, TokenSource, Write]:
     """The FHIR server of the sandbox, with its resources and its token endpoint."""
     store, tokens = FhirStore(), Tokens(ehr.now)
     with store.change() as draft:
@@ -95,7 +99,7 @@ def _own_server(app: Flask, ehr: Ehr) -> tuple[Records, TokenSource]:
     app.register_blueprint(fhir_routes(store, tokens, lambda: base), url_prefix="/fhir")
     endpoint = token_endpoint(lambda: token_url, tokens, ehr.clients, ehr.now)
     app.register_blueprint(endpoint, url_prefix="/auth")
-    return store, tokens
+    return store, tokens, lambda bundle: transact(store, bundle)
 
 
 def _add_keys(app: Flask, key_set: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@
     FhirRefusal            400 invalid
     |-- NotFound           404 not-found
     |-- Forbidden          403 forbidden
+    |-- Conflict           409 business-rule
     |-- PreconditionFailed 412 conflict, or a condition that matches several
     `-- NotSupported       405 or 400 not-supported
 """
@@ -41,6 +42,13 @@ class Forbidden(FhirRefusal):
 
     status = 403
     code = "forbidden"
+
+
+class Conflict(FhirRefusal):
+    """What is asked for does not go with what is there."""
+
+    status = 409
+    code = "business-rule"
 
 
 class PreconditionFailed(FhirRefusal):

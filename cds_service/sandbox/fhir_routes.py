@@ -20,6 +20,7 @@ from cds_service.strict_json import InvalidJson, load_json
 FHIR_JSON = "application/fhir+json"
 _log = logging.getLogger(__name__)
 _JSON_TYPES = frozenset({FHIR_JSON, "application/json"})
+_LETTERS = {"POST": "c", "PUT": "u", "DELETE": "d"}
 
 
 def fhir_routes(store: FhirStore, tokens: Tokens, base_url: Callable[[], str]) -> Blueprint:
@@ -117,6 +118,13 @@ def _add_writing(
             if_match = request.headers.get("If-Match")
             return written(draft.update(_body(kind), logical_id, if_match))
 
+    @blueprint.delete("/<kind>/<logical_id>")
+    def delete(kind: str, logical_id: str) -> Response:
+        _authorised(tokens, kind, "d")
+        with store.change() as draft:
+            draft.delete(kind, logical_id)
+        return Response(status=204)
+
     @blueprint.put("/<kind>")
     def update_where(kind: str) -> Response:
         _authorised(tokens, kind, "u")
@@ -130,12 +138,8 @@ def _add_writing(
         grant = _grant(tokens)
         bundle = _body("Bundle")
         for entry in entries_of(bundle):
-            _require(grant, str(entry.resource.get("resourceType")), _letter(entry.method))
+            _require(grant, entry.kind, _LETTERS[entry.method])
         return _json(response_bundle(transact(store, bundle)))
-
-
-def _letter(method: str) -> str:
-    return "c" if method == "POST" else "u"
 
 
 def searchset(
@@ -236,7 +240,7 @@ def outcome(status: int) -> Response:
 
 
 def _capabilities(base_url: str) -> Resource:
-    interactions = ["read", "vread", "search-type", "create", "update"]
+    interactions = ["read", "vread", "search-type", "create", "update", "delete"]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

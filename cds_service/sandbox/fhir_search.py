@@ -184,6 +184,10 @@ _PARAMETERS: Mapping[str, Mapping[str, tuple[str, Matcher]]] = {
         "type": ("type", _token),
         "category": ("category", _token),
     },
+    **dict.fromkeys(
+        ("CarePlan", "CommunicationRequest", "Condition", "DeviceRequest", "MedicationRequest"),
+        _OF_PATIENT,
+    ),
     "Media": {**_OF_PATIENT, "device": ("device", _reference)},
     "Task": {"patient": ("for", _reference), "focus": ("focus", _reference)},
 }

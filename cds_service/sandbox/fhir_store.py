@@ -23,10 +23,14 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 @dataclass(frozen=True)
 class Written:
-    """A resource as it stands after a write; `created` says whether it is new."""
+    """A resource as it stands after a write; `created` says whether it is new.
+
+    One that was `deleted` is as it was before, or its type and id alone where there was none.
+    """
 
     resource: Resource
     created: bool
+    deleted: bool = False
 
     @property
     def location(self) -> str:
@@ -77,6 +81,8 @@ class FhirStore:
             draft = Draft(dict(self._current), self._now().isoformat(timespec="milliseconds"))
             yield draft
             self._current = draft.current
+            for key in draft.deleted:
+                self._history.pop(key, None)
             for key, resource in draft.versions:
                 self._history[key] = (*self._history.get(key, ()), resource)
 
@@ -87,6 +93,7 @@ class Draft:
     def __init__(self, current: dict[Key, Resource], moment: str) -> None:
         self.current = current
         self.versions: list[tuple[Key, Resource]] = []
+        self.deleted: list[Key] = []
         self._moment = moment
 
     def matching(self, resource_type: str, query: Query) -> Resource | None:
@@ -134,6 +141,13 @@ class Draft:
         logical_id = existing["id"] if existing else ""
         return self.update(resource, logical_id, if_match)
 
+    def delete(self, resource_type: str, logical_id: str) -> Written:
+        """DELETE by id, with its history; what is not there is as good as deleted."""
+        key = (_kept(resource_type), logical_id)
+        absent = {"resourceType": resource_type, "id": logical_id}
+        self.deleted.append(key)
+        return Written(self.current.pop(key, absent), created=False, deleted=True)
+
     def _write(self, resource: Mapping[str, Any], logical_id: str) -> Written:
         if not _ID.fullmatch(logical_id):
             raise FhirRefusal("The id has another form than FHIR's.")
@@ -160,11 +174,15 @@ def _content(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _type_of(resource: Mapping[str, Any]) -> str:
-    kind = resource.get("resourceType")
-    if kind not in TYPES:
-        raise NotSupported("This server does not keep resources of that type.")
+    kind = _kept(resource.get("resourceType"))
     if not isinstance(resource.get("meta", {}), Mapping):
         raise FhirRefusal("meta is not an object.")
+    return kind
+
+
+def _kept(kind: object) -> str:
+    if kind not in TYPES:
+        raise NotSupported("This server does not keep resources of that type.")
     return str(kind)
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from cds_service.sandbox.holdings import StoredObject
 from cds_service.sandbox.hook_client import Exchange
 from cds_service.sandbox.results import CardResult, card_result
+from cds_service.sandbox.suggestions import Done
 
 LONGEST_TEXT = 4000
 """Characters of one string in a request or a resource that are shown: a PDF is not for reading."""
@@ -28,7 +29,8 @@ _MARKDOWN.disable("image")
 
 @dataclass(frozen=True)
 class ShownCard:
-    """One card; `answered` is what the user did about it, empty while nothing was done."""
+    """One card; `answered` is what the user did about it, empty while nothing was done, and of its
+    suggestions `several` may be taken at once."""
 
     uuid: str
     service: str
@@ -37,7 +39,8 @@ class ShownCard:
     indicator: str
     source: str
     links: list[dict[str, str]]
-    suggestions: list[dict[str, str]]
+    suggestions: list[dict[str, Any]]
+    several: bool
     reasons: list[dict[str, str]]
     result: CardResult
     answered: str
@@ -55,15 +58,26 @@ def shown_card(card: Mapping[str, Any], service: str, answered: str) -> ShownCar
         indicator=indicator if indicator in _INDICATORS else "info",
         source=str(source.get("label", "")) if isinstance(source, dict) else "",
         links=[_link(link) for link in dicts(card, "links")],
-        suggestions=[
-            {"uuid": str(one["uuid"]), "label": str(one.get("label", ""))}
-            for one in dicts(card, "suggestions")
-            if one.get("uuid")
-        ],
+        suggestions=[_suggestion(one) for one in dicts(card, "suggestions") if one.get("uuid")],
+        several=several(card),
         reasons=override_reasons(card),
         result=card_result(card),
         answered=answered,
     )
+
+
+def several(card: Mapping[str, Any]) -> bool:
+    """Whether suggestions of a card may be taken together (Card Attributes, selectionBehavior)."""
+    return card.get("selectionBehavior") == "any"
+
+
+def _suggestion(suggestion: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "uuid": str(suggestion["uuid"]),
+        "label": str(suggestion.get("label", "")),
+        "recommended": suggestion.get("isRecommended") is True,
+        "actions": [str(one.get("description", "")) for one in dicts(suggestion, "actions")],
+    }
 
 
 def override_reasons(card: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -124,6 +138,15 @@ def shown_resource(resource: Mapping[str, Any]) -> dict[str, str]:
         "at": _time_of(str(meta.get("lastUpdated", ""))),
         "json": _text(resource),
     }
+
+
+def shown_action(done: Done) -> dict[str, str]:
+    """One action of a suggestion that was accepted."""
+    resource = shown_resource(done.written.resource)
+    reference = f"{done.written.resource['resourceType']}/{done.written.resource['id']}"
+    words = done.description or resource["what"]
+    shown = {"action": done.kind, "reference": reference, "at": _clock(done.at_s)}
+    return resource | shown | {"what": words}
 
 
 def shown_object(stored: StoredObject) -> dict[str, str]:

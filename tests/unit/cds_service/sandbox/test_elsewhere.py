@@ -133,4 +133,4 @@ def test_a_server_that_does_not_answer_is_a_sentence(
     ehr = Ehr(site, key, (), {}, elsewhere=Elsewhere(records, FixedToken("")))
     answer = create_ehr_app(ehr).test_client().get("/")
     assert answer.status_code == 502
-    assert answer.mimetype == "text/plain"
+    assert "This cannot be shown" in answer.get_data(as_text=True)

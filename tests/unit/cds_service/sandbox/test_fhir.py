@@ -152,7 +152,7 @@ def test_a_transaction_rewrites_references_and_is_safe_to_repeat(server: Server)
     [
         put_where("x", {"resourceType": "Spaceship", "identifier": []}),
         put_where("a", observation("a")),
-        {"resource": observation("b"), "request": {"method": "DELETE", "url": "Observation/1"}},
+        {"request": {"method": "DELETE", "url": "Observation?status=final"}},
         {"resource": observation("b"), "request": {"method": "PUT", "url": "Observation"}},
         {"resource": observation("b"), "request": {"method": "PUT", "url": "Device/1"}},
         {"resource": observation("b")},
@@ -162,7 +162,7 @@ def test_a_transaction_rewrites_references_and_is_safe_to_repeat(server: Server)
         {"resource": observation("b"),
          "request": {"method": "PUT", "url": "Observation?toothNumber=1"}},
     ],
-    ids=["type", "same resource twice", "delete", "no condition", "other type", "no request",
+    ids=["type", "same resource twice", "delete where", "no condition", "other type", "no request",
          "version", "meta", "unknown condition"],
 )  # fmt: skip
 def test_one_bad_entry_leaves_nothing_of_a_transaction(server: Server, bad: dict[str, Any]) -> None:
@@ -170,6 +170,31 @@ def test_one_bad_entry_leaves_nothing_of_a_transaction(server: Server, bad: dict
     assert 400 <= answer.status_code < 500
     assert answer.get_json()["resourceType"] == "OperationOutcome"
     assert server.count("Observation") == server.count("DiagnosticReport") == 0
+
+
+def test_what_was_deleted_is_gone_and_may_come_back(server: Server) -> None:
+    for _ in range(2):
+        assert server.send("PUT", "/Observation/o", observation("a", id="o")).status_code == 201
+        assert server.send("DELETE", "/Observation/o").status_code == 204
+        assert server.send("GET", "/Observation/o").status_code == 404
+        assert server.send("GET", "/Observation/o/_history/1").status_code == 404
+    assert server.send("DELETE", "/Observation/o").status_code == 204
+    token = server.tokens.issue("test", ["system/*.crus"], 300)
+    assert server.send("DELETE", "/Observation/o", token=token).status_code == 403
+
+
+def test_a_transaction_deletes_first_and_answers_in_the_order_of_its_entries(
+    server: Server,
+) -> None:
+    server.send("PUT", "/Observation/o", observation("a", id="o"))
+    bundle = transaction(
+        put_where("a", observation("a")),
+        {"request": {"method": "DELETE", "url": "Observation/o"}},
+    )
+    answers = server.send("POST", "", bundle).get_json()["entry"]
+    assert [each["response"]["status"] for each in answers] == ["201", "204"]
+    (left,) = server.store.search("Observation", []).resources
+    assert left["id"] != "o"
 
 
 STUDIES = [
