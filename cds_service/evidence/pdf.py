@@ -8,6 +8,7 @@ so. The same analysis makes the same bytes.
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -128,9 +129,16 @@ class _Page:
         return Paragraph(escape(self._showable(text)), style)
 
     def _showable(self, text: str) -> str:
-        shown = "".join(each if ord(each) in self._glyphs else "?" for each in text)
-        self._unshown = self._unshown or shown != text
+        legible = _legible(text)
+        shown = "".join(each if ord(each) in self._glyphs else "?" for each in legible)
+        self._unshown = self._unshown or shown != legible
         return shown
+
+
+def _legible(text: str) -> str:
+    """The text with composed letters and single spaces, without marks that steer its layout."""
+    composed = unicodedata.normalize("NFC", " ".join(text.split()))
+    return "".join(each for each in composed if unicodedata.category(each) != "Cf")
 
 
 def _picture(shown: Explanation) -> Image:

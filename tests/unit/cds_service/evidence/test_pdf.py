@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -92,10 +93,22 @@ def test_what_the_font_does_not_have_is_marked_and_said() -> None:
         result: ModelResult = replace(explained.result(), model_title=title)
         return replace(explained.finding(), results=(result,))
 
-    text = text_of(named("脳腫瘍 <b>&amp;"))
-    assert "??? <b>&amp;" in text
-    assert UNSHOWN in text
-    assert UNSHOWN not in text_of(named("Tumeur cérébrale, Größe"))
+    for title, shown in (
+        ("脳腫瘍 <b>&amp;", "??? <b>&amp;"),
+        ("Опухоль 2", "??????? 2"),
+        ("\u202eورم\u202c 3", "??? 3"),
+    ):
+        text = text_of(named(title))
+        assert f"{shown} (" in text
+        assert UNSHOWN in text
+    for title, shown in (
+        ("Tumeur cérébrale, Größe", "Tumeur cérébrale, Größe"),
+        (unicodedata.normalize("NFD", "Größe"), "Größe"),
+        ("Two\n\tlines\u00a0of it", "Two lines of it"),
+    ):
+        text = text_of(named(title))
+        assert f"{shown} (" in text
+        assert UNSHOWN not in text
 
 
 def test_the_same_analysis_makes_the_same_bytes() -> None:
