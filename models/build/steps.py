@@ -35,12 +35,13 @@ class Ledger:
         )
 
     def note(self, step: Step, digest: str, files: Sequence[str] = ()) -> None:
-        """Write down that the step is finished, and forget those made of what it left before."""
-        later = STEPS[STEPS.index(step) + 1 :]
-        table = {name: entry for name, entry in self._read().items() if name not in later}
-        made = {name: sha256(self.work / name) for name in files}
-        table[step] = {"digest": digest, "files": made}
-        save(self.work / "steps.json", table)
+        """Write down that the step is finished; if it left other files, forget those made of them."""
+        table = self._read()
+        made = {"digest": digest, "files": {name: sha256(self.work / name) for name in files}}
+        if table.get(step) != made:
+            later = STEPS[STEPS.index(step) + 1 :]
+            table = {name: entry for name, entry in table.items() if name not in later}
+        save(self.work / "steps.json", table | {step: made})
 
     def _read(self) -> Table:
         path = self.work / "steps.json"

@@ -30,12 +30,26 @@ def test_a_product_that_is_not_as_it_was_left_is_made_again(tmp_path: Path, dama
     assert not ledger.is_done("export", "a")
 
 
-def test_what_was_made_of_a_product_that_is_made_again_is_not_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "kept"), [("the same", True), ("another", False)])
+def test_what_was_made_of_a_product_is_done_until_the_product_is_another(
+    tmp_path: Path, content: str, kept: bool
+) -> None:
+    ledger, product = Ledger(tmp_path), tmp_path / "fp32.onnx"
+    product.write_text("the same")
+    ledger.note("train", "a")
+    ledger.note("export", "a", ("fp32.onnx",))
+    ledger.note("evaluate", "a")
+    product.write_text(content)
+    ledger.note("export", "a", ("fp32.onnx",))
+    assert ledger.is_done("train", "a")
+    assert ledger.is_done("evaluate", "a") is kept
+
+
+def test_what_was_made_by_another_recipe_is_forgotten(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for step in ("train", "export", "evaluate"):
         ledger.note(step, "a")
-    ledger.note("export", "a")
-    assert ledger.is_done("train", "a")
+    ledger.note("export", "b")
     assert not ledger.is_done("evaluate", "a")
 
 
