@@ -35,7 +35,7 @@ class Ledger:
         )
 
     def note(self, step: Step, digest: str, files: Sequence[str] = ()) -> None:
-        """Write down that the step is finished; if it left other files, forget those made of them."""
+        """Write down that the step is finished; forget the later ones where it left other files."""
         table = self._read()
         made = {"digest": digest, "files": {name: sha256(self.work / name) for name in files}}
         if table.get(step) != made:
