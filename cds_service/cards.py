@@ -7,16 +7,14 @@ the record is final. Each state has one card or, by `HookSettings`, none.
 from __future__ import annotations
 
 import json
-import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
-from cds_service.claims import EXTENSION, Card, claim_of, claims_of, images_of
-from cds_service.paragraphs import provenance, results_of, size_of, why
+from cds_service.claims import EXTENSION, Card, claims_of, images_of, stated_on
+from cds_service.known_study import KnownStudy
+from cds_service.paragraphs import provenance, recalled, results_of, size_of, why
 from cds_service.queue.state import State, StudyRecord
 from cds_service.recalls import Concerned, nothing_recalled
 from cds_service.settings import HookSettings
@@ -24,7 +22,6 @@ from cds_service.summary import (
     MeasurementSummary,
     ResultSummary,
     StudySummary,
-    most_probable,
 )
 from cds_service.wording import (
     UNREVIEWED,
@@ -35,11 +32,8 @@ from cds_service.wording import (
     study_name,
     summary,
 )
-from fhir_mapping.study import StudyRef
 from fhir_mapping.wording import in_sentence, listed, probability_band
 from inference.analysis import Outcome
-
-_log = logging.getLogger(__name__)
 
 TOPIC = {
     "system": "https://scanhook.org/fhir/CodeSystem/card-topic",
@@ -92,72 +86,35 @@ class CardSite:
     """Whether the answers of some models were recalled."""
 
 
-@dataclass(frozen=True)
-class KnownStudy:
-    """A study and what is known of its analysis; `ahead` is how many wait before it, if known.
-
-    `served` are the ids of the models in use: a result of another one is not shown while the
-    study is analysed again. ``None`` is all. `settled` are the claims (`claims_of`) that somebody
-    has answered so that they are not made again.
-    """
-
-    ref: StudyRef
-    record: StudyRecord
-    ahead: int | None = None
-    served: Set[str] | None = None
-    settled: Set[str] = frozenset()
-    tenant: str = ""
-
-    @property
-    def summary(self) -> StudySummary | None:
-        """The analysis that the record keeps, of this content or of an earlier one."""
-        if not self.record.summary:
-            return None
-        try:
-            found = StudySummary.from_json(self.record.summary)
-        except ValidationError:  # written by another version of scanhook
-            _log.warning("summary not readable", extra={"study": self.record.id})
-            return None
-        left = found if self.served is None else found.of_models(self.served)
-        return left if left.results or not found.results else None
-
-    @property
-    def earlier_finding(self) -> StudySummary | None:
-        """A finding of an earlier analysis, while there is no newer one."""
-        found = None if self.record.state is State.ABSTAINED else self.summary
-        return found if found and self.leading(found) else None
-
-    def leading(self, found: StudySummary) -> ResultSummary | None:
-        """The finding that a card of the study begins with: the most probable of the unsettled."""
-        return most_probable(r for r in found.results if self.claim(r) not in self.settled)
-
-    def claim(self, result: ResultSummary) -> str:
-        """What a model says of exactly these images: a new version or image makes another claim."""
-        return claim_of(result.model_id, result.model_version, self.record.instance_digest)
-
-
 def study_card(study: KnownStudy, site: CardSite, *, findings_only: bool = False) -> Card | None:
     """The card of one study, ``None`` when its state has none on this site."""
-    state = study.record.state
-    if _is_recalled(study, site):
-        card: Card | None = _recalled(study, site)
-    elif state is State.FINAL and study.summary is not None:
-        card = _final(study, study.summary, site)
-    elif study.earlier_finding is not None:
-        card = _finding(study, study.earlier_finding, site, outdated=True)
-    elif state is State.ABSTAINED and study.summary is not None:
-        card = _abstained(study, study.summary, site)
-    else:
-        card = _without_result(study, site)
-    if card is None or claims_of(card).keys() <= study.settled:
+    left = study.without_recalled(site.recalled)
+    card = _card_of(left, site)
+    if left.recalled and (_is_settled(card, study) or not _states(card)):
+        card = _recalled(study, site)
+    if card is None or _is_settled(card, study):
         return None
     return card if card["extension"][EXTENSION].get("label") or not findings_only else None
 
 
-def _is_recalled(study: KnownStudy, site: CardSite) -> bool:
-    found = study.summary
-    models = [(r.model_id, r.model_version) for r in found.results] if found else []
-    return found is not None and site.recalled(study.tenant, models, found.analysed_ms)
+def _card_of(study: KnownStudy, site: CardSite) -> Card | None:
+    state = study.record.state
+    if state is State.FINAL and study.summary is not None:
+        return _final(study, study.summary, site)
+    if study.earlier_finding is not None:
+        return _finding(study, study.earlier_finding, site, outdated=True)
+    if state is State.ABSTAINED and study.summary is not None:
+        return _abstained(study, study.summary, site)
+    return _without_result(study, site)
+
+
+def _is_settled(card: Card | None, study: KnownStudy) -> bool:
+    return card is None or claims_of(card).keys() <= study.settled
+
+
+def _states(card: Card | None) -> bool:
+    said = (Outcome.FINDING, Outcome.MEASURED, Outcome.NO_FINDING)
+    return card is not None and stated_on(card).get("outcome") in said
 
 
 def _recalled(study: KnownStudy, site: CardSite) -> Card:
@@ -318,8 +275,11 @@ def _result_card(
         "measurements": [_measurement(r, m) for r in found.results for m in r.measurements],
         "steps_ms": dict(found.steps_ms),
         "reasons": _reason_kinds(found),
+        "recalled": [f"{r.model_id}@{r.model_version}" for r in study.recalled],
     }
-    name = _uuid(record.id, record.instance_digest, record.models, *_named(result), found.outcome)
+    named = (*_named(result), found.outcome, *extension["recalled"])
+    name = _uuid(record.id, record.instance_digest, record.models, *named)
+    lines = [lines[0], *recalled(study.recalled), *lines[1:]]
     card = _card(site, name, indicator, text, "\n\n".join(filter(None, lines)), extension)
     return card | _links(record, found, site) | {"overrideReasons": override_reasons()}
 

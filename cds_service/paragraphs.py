@@ -96,6 +96,13 @@ def why(reasons: Sequence[ReasonSummary]) -> str:
     return _bullets([gfm(reason.sentence) for reason in reasons[:8]])
 
 
+def recalled(gone: Sequence[ResultSummary]) -> list[str]:
+    """Whose answers do not hold, for those who have seen them; nothing of them is repeated."""
+    names = [f"{gfm(r.model_title)}, version {gfm(r.model_version, 40)}" for r in gone]
+    said = "was recalled: that version was found not to be reliable. It must not be used."
+    return [f"**Recalled:** what the model {each} said {said}" for each in dict.fromkeys(names)]
+
+
 def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 

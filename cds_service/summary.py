@@ -6,7 +6,7 @@ stand here: model names, coded labels, numbers, and sentences of our own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +21,7 @@ from inference.analysis import (
     Outcome,
     Reason,
 )
-from inference.outcomes import study_outcome
+from inference.outcomes import left_without, study_outcome
 
 NOT_SERVED = "not-served"
 """Kind of the reason of a model that failed its reference cases (see `inference.serving`)."""
@@ -104,21 +104,16 @@ class StudySummary(_Frozen):
         return most_probable(self.results)
 
     def of_models(self, ids: Set[str]) -> StudySummary:
-        """What is left when only these models are in use.
+        """What is left when only these models are in use."""
+        return self._left(lambda result: result.model_id not in ids)
 
-        An answer goes with a model that is out of use, and so does one that rests on it: what was
-        outlined because of its finding, and a negative that it was to confirm.
-        """
-        gone = [r for r in self.results if r.model_id not in ids]
-        ran_on = {r.model_id for r in gone}
-        unconfirmed = {r.follows for r in gone}
-        kept = tuple(
-            r
-            for r in self.results
-            if r.model_id in ids
-            and r.follows not in ran_on
-            and not (r.outcome is Outcome.NO_FINDING and r.model_id in unconfirmed)
-        )
+    def without(self, recalled: Iterable[ResultSummary]) -> StudySummary:
+        """What is left when these answers were recalled."""
+        gone = [(r.model_id, r.model_version) for r in recalled]
+        return self._left(lambda result: (result.model_id, result.model_version) in gone)
+
+    def _left(self, gone: Callable[[ResultSummary], bool]) -> StudySummary:
+        kept = left_without(self.results, gone)
         if len(kept) == len(self.results):
             return self
         return self.model_copy(update={"results": kept, "outcome": study_outcome(kept)})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from inference.analysis import Outcome
 
@@ -24,8 +24,15 @@ class Answered(Protocol):
         """What the model says."""
 
     @property
+    def model_id(self) -> str:
+        """Which model says it."""
+
+    @property
     def follows(self) -> str:
         """The id of the model on whose answer it was run, or empty."""
+
+
+A = TypeVar("A", bound=Answered)
 
 
 def gravest(outcomes: Iterable[Outcome]) -> Outcome:
@@ -43,4 +50,21 @@ def study_outcome(results: Iterable[Answered]) -> Outcome:
         result.outcome
         for result in results
         if not (result.follows and result.outcome is Outcome.MEASURED)
+    )
+
+
+def left_without(results: Sequence[A], gone: Callable[[A], bool]) -> tuple[A, ...]:
+    """The answers that still stand when some are gone.
+
+    With an answer goes what rests on it: what was outlined because of its finding, and a negative
+    that it was to confirm.
+    """
+    ran_on = {r.model_id for r in results if gone(r)}
+    unconfirmed = {r.follows for r in results if gone(r)}
+    return tuple(
+        r
+        for r in results
+        if not gone(r)
+        and r.follows not in ran_on
+        and not (r.outcome is Outcome.NO_FINDING and r.model_id in unconfirmed)
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from cds_service import orders
-from cds_service.cards import CardSite, KnownStudy, study_card, unavailable_card
+from cds_service.cards import CardSite, study_card, unavailable_card
 from cds_service.claims import Card
 from cds_service.feedback import OVERRIDDEN
 from cds_service.hooks.discovery import CdsService, Shows
@@ -21,6 +21,7 @@ from cds_service.hooks.imaging import Chart, FoundStudy, check_server
 from cds_service.hooks.ports import Answers, OpenFhir, Orders, Records, StudyKey
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.stay import of_stay
+from cds_service.known_study import KnownStudy
 from cds_service.model_choice import ServedModels
 from cds_service.orders import order_of
 from cds_service.queue.content import changed, renewed

@@ -27,8 +27,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from cds_service import sandbox
 from cds_service.bootstrap import Site
 from cds_service.card_files import CardShelf, served_files
-from cds_service.cards import CardSite, KnownStudy, study_card
+from cds_service.cards import CardSite, study_card
 from cds_service.explanation import notes_of
+from cds_service.known_study import KnownStudy
 from cds_service.queue.state import State, StudyRecord
 from cds_service.sandbox.demo_studies import HEADS, head_instances, uid
 from cds_service.sandbox.phantom import axial_series

@@ -13,6 +13,7 @@ from typing import Protocol
 from cds_service.cards import OVERRIDE_REASONS
 from cds_service.claims import claim_of
 from cds_service.explanation import ExplanationPage, ReaderAnswer
+from cds_service.viewer.recalled import is_recalled
 
 COMMENT_CHARACTERS = 500
 _OUTCOMES = {"agree": "accepted", "disagree": "overridden"}
@@ -42,7 +43,8 @@ def answer_of(form: Mapping[str, str], at_ms: int) -> ReaderAnswer | None:
 
 def note(answer: ReaderAnswer, study_key: str, page: ExplanationPage, ledger: AnswerLedger) -> None:
     """Let an answer join those to cards of the same claims. Raises QueueUnavailable."""
-    speaking = [r for r in page.results if r.finding] or page.results
+    left = [r for r in page.results if not is_recalled(r)]
+    speaking = [r for r in left if r.finding] or left
     claims = {
         claim_of(r.model_id, r.model_version, page.instance_digest): (
             r.model_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import quote
@@ -23,8 +23,9 @@ from cds_service.security.links import Links, OpenedLink
 from cds_service.security.pace import Pace
 from cds_service.settings.pages import PagesSettings
 from cds_service.store import ExplanationStore, StoreError
-from cds_service.stored import StoredExplanation, StoredPage
+from cds_service.stored import StoredExplanation, StoredPage, StoredSlices
 from cds_service.viewer.feedback import AnswerLedger, answer_of, note
+from cds_service.viewer.recalled import is_recalled, without
 from cds_service.viewer.render import Pages
 from cds_service.viewer.stack import KEY_IMAGE, index_of, key_image, slice_of
 from cds_service.viewer.status import StatusDesk, Studies, add_status
@@ -124,10 +125,11 @@ class _Viewer:
     recalled: Concerned
 
     def explanation(self, token: str) -> Response:
-        stored = self._opened(token)
-        if stored is None:
+        opened = self._opened(token)
+        if opened is None:
             return self.nothing_here()
-        if self._is_recalled(stored):
+        stored = self._left_of(opened)
+        if stored is None:
             return Response(self.pages.recalled(), status=410)
         if stored.superseded:
             return Response(self.pages.superseded(), status=410)
@@ -165,7 +167,7 @@ class _Viewer:
 
     def _picture(self, stored: StoredExplanation, index: str, name: str) -> bytes | None:
         if name == KEY_IMAGE:
-            slices = self.store.slices(stored.explanation_id)
+            slices = self._slices(stored, index)
             return key_image(slices, index) if slices else None
         return _picture(stored, index, name)
 
@@ -174,7 +176,7 @@ class _Viewer:
         stored = self._shown(token)
         if stored is None or index not in map(str, range(len(stored.page.results))):
             return self.nothing_here()
-        slices = self.store.slices(stored.explanation_id)
+        slices = self._slices(stored, index)
         found = index_of(stored.page, slices, index) if slices else None
         return jsonify(found) if found is not None else Response(status=204)
 
@@ -183,8 +185,9 @@ class _Viewer:
 
         Many are asked for one after the other: no picture of the page is read for them.
         """
-        stored = self._unless_recalled(self._of(token, self.store.page))
-        slices = self.store.slices(stored.explanation_id) if stored else None
+        page = self._of(token, self.store.page)
+        stored = self._left_of(page) if page else None
+        slices = self._slices(stored, index) if stored else None
         content = slice_of(slices, index, number) if slices else None
         if content is None:
             return self.nothing_here()
@@ -224,8 +227,9 @@ class _Viewer:
         return self._of(token, self.store.open)
 
     def _shown(self, token: str) -> StoredExplanation | None:
-        """The same, if what it says was not recalled."""
-        return self._unless_recalled(self._opened(token))
+        """The same, of which only what was recalled is gone."""
+        opened = self._opened(token)
+        return self._left_of(opened) if opened else None
 
     def _of(self, token: str, kept: Callable[[str], Kept | None]) -> Kept | None:
         """What is kept under the link's id, if it is of the link's own study."""
@@ -234,12 +238,20 @@ class _Viewer:
         known = link and stored and self.links.concerns(link, stored.study_key)
         return stored if known else None
 
-    def _unless_recalled(self, stored: Kept | None) -> Kept | None:
-        return None if stored is None or self._is_recalled(stored) else stored
+    def _left_of(self, stored: Kept) -> Kept | None:
+        """What is kept, without the answers that were recalled; ``None`` if no other is left."""
+        at_ms = stored.page.analysed_ms
+        models = {(r.model_id, r.model_version) for r in stored.page.results}
+        gone = {each for each in models if self.recalled(stored.tenant, [each], at_ms)}
+        if not gone:
+            return stored
+        page = without(stored.page, gone)
+        return None if all(map(is_recalled, page.results)) else replace(stored, page=page)
 
-    def _is_recalled(self, stored: StoredPage) -> bool:
-        models = [(r.model_id, r.model_version) for r in stored.page.results]
-        return self.recalled(stored.tenant, models, stored.page.analysed_ms)
+    def _slices(self, stored: StoredPage, index: str) -> StoredSlices | None:
+        """The slices of the result at `index`, unless it was recalled."""
+        emptied = {str(i) for i, each in enumerate(stored.page.results) if is_recalled(each)}
+        return None if index in emptied else self.store.slices(stored.explanation_id)
 
     def _link(self, token: str) -> OpenedLink | None:
         return None if request.query_string else self.links.open(token, self.clock_s())

@@ -21,6 +21,7 @@ from cds_service.explanation import (
 from cds_service.slices import ResultEntry, SliceIndex
 from cds_service.viewer import wording
 from cds_service.viewer.feedback import COMMENT_CHARACTERS
+from cds_service.viewer.recalled import is_recalled
 from cds_service.viewer.strip import StripView, clamped, ordered, strip_of
 from fhir_mapping.wording import in_sentence
 from inference.analysis import Outcome
@@ -198,13 +199,14 @@ def _answer(answer: ReaderAnswer) -> AnswerView:
 
 def _result(index: int, result: PageResult, slices: SliceIndex | None) -> ResultView:
     gates = tuple(_gate(gate) for gate in result.gates)
-    kept = slices.results[index] if slices and index < len(slices.results) else None
+    shown = slices.results if slices and not is_recalled(result) else ()
+    kept = shown[index] if index < len(shown) else None
     series = slices.series[kept.series] if slices and kept else None
     return ResultView(
         index=index,
         value=result,
         series=wording.series_name(result.series_number, result.modality),
-        word=wording.OUTCOMES[result.outcome],
+        word=wording.word(result),
         answer=wording.answer(result),
         could_be=wording.could_be(result),
         coverage=wording.coverage(result.notes) if result.possible else "",

@@ -20,6 +20,7 @@ from cds_service.explanation import (
     PageResult,
     PageSeries,
 )
+from cds_service.viewer.recalled import is_recalled
 from cds_service.wording import counted, ranges
 from fhir_mapping.wording import in_sentence, listed, probability_band, quantity
 from inference.analysis import Outcome
@@ -39,6 +40,7 @@ _GATES = {
     "out-of-distribution": "Likeness to the training data",
     "uncertainty": "Certainty",
     "agreement": "Agreement",
+    "recall": "Recall",
 }
 
 _MUCH, _PART = 0.3, 0.1  # drops of probability from which a map carries much, or a part
@@ -127,6 +129,11 @@ def lede(page: ExplanationPage) -> str:
     }[page.outcome]
 
 
+def word(result: PageResult) -> str:
+    """What became of one model's answer, in a word."""
+    return "Recalled" if is_recalled(result) else OUTCOMES[result.outcome]
+
+
 def answer(result: PageResult) -> str:
     """What one model says, in one or two sentences."""
     if result.outcome is Outcome.FINDING and result.finding is not None:
@@ -148,6 +155,8 @@ def answer(result: PageResult) -> str:
         return (
             "The model states nothing: no answer reached the probability from which it is stated."
         )
+    if is_recalled(result):
+        return "What the model said was recalled. It must not be used:"
     return "The model did not analyse this series."
 
 

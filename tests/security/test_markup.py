@@ -24,7 +24,7 @@ from markdown_it import MarkdownIt
 from pydantic import BaseModel
 from rich.console import Console
 
-from cds_service.cards import CardSite, KnownStudy, study_card
+from cds_service.cards import CardSite, study_card
 from cds_service.cli import analyse, demo
 from cds_service.cli.output import add_row, folding_table, plainly, printable
 from cds_service.conformance.catalogue import CHECKS
@@ -32,6 +32,7 @@ from cds_service.conformance.findings import Finding, Verdict
 from cds_service.conformance.report import as_json, as_junit
 from cds_service.errors import UnsafeSettings
 from cds_service.explanation import ModelNotes, page_of
+from cds_service.known_study import KnownStudy
 from cds_service.logs import JsonLines
 from cds_service.security.links import Links
 from cds_service.settings import HookSettings, load

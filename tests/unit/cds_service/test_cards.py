@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from cds_service.cards import CardSite, KnownStudy, study_card, unavailable_card
+from cds_service.cards import CardSite, study_card, unavailable_card
 from cds_service.claims import EXTENSION
+from cds_service.known_study import KnownStudy
 from cds_service.queue.state import State
 from cds_service.settings import HookSettings
 from cds_service.summary import (

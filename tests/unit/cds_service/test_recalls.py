@@ -6,20 +6,33 @@ import json
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 
-from cds_service.cards import CardSite, KnownStudy, study_card
+from cds_service.cards import CardSite, study_card
 from cds_service.claims import EXTENSION
-from cds_service.recalls import Recalled, Recalls
+from cds_service.known_study import KnownStudy
+from cds_service.queue.state import StudyRecord
+from cds_service.recalls import Recalled, Recalls, nothing_recalled
 from cds_service.security.links import Links
 from cds_service.settings import HookSettings
 from cds_service.store import ExplanationStore
+from cds_service.summary import StudySummary
 from cds_service.viewer import viewer_blueprint
+from inference.outcomes import study_outcome
 from tests.doubles import ehr, explained
 from tests.doubles.hooking import FixedLinks
-from tests.reference.cards.states import CASES, STUDY
+from tests.reference.cards.states import (
+    CASES,
+    FINDING,
+    FINDING_OUTLINED,
+    INDETERMINATE,
+    NO_FINDING,
+    NOT_ANALYSED,
+    STUDY,
+)
 from tests.unit.cds_service.viewer.test_routes import ID, NOW, SECRET, Cards
 from tests.unit.cds_service.viewer.test_routes import STUDY as STUDY_KEY
 
@@ -118,3 +131,103 @@ def test_the_page_says_recalled_and_its_pictures_are_gone(recalls: Recalls, tmp_
     assert page.status_code == 410
     assert b"recalled" in page.data
     assert client.get(f"{path}/0/image.png").status_code == 404
+
+
+OTHER = ("chest-x-ray", "2.1.0")
+
+
+def both(first: StudySummary, **changes: Any) -> StudyRecord:
+    """A record of an analysis by two models, of which the second found something."""
+    other = FINDING.results[0].model_copy(
+        update={
+            "model_id": OTHER[0],
+            "model_version": OTHER[1],
+            "model_title": "Chest",
+            "finding": FINDING.results[0].finding,
+            **changes,
+        }
+    )
+    results = (*first.results, other)
+    found = first.model_copy(update={"results": results, "outcome": study_outcome(results)})
+    return replace(CASES["finding"].record, summary=found.to_json())
+
+
+@pytest.mark.parametrize("first", [FINDING, NO_FINDING, FINDING_OUTLINED])
+def test_only_what_the_recalled_model_said_leaves_the_card(
+    recalls: Recalls, first: StudySummary
+) -> None:
+    study = KnownStudy(STUDY, both(first), tenant="north")
+    site = CardSite("St. Elsewhere", HookSettings(), FixedLinks(), lambda: ehr.NOW_S)
+    site = replace(site, recalled=recalls.concern)
+    before = study_card(study, site)
+    recalls.add(Recalled(*OTHER))
+    after = study_card(study, site)
+    alone = study_card(replace(study, record=both(first)), replace(site, recalled=nothing_recalled))
+    assert before == alone
+    assert after is not None
+    assert before is not None
+    said = after["extension"][EXTENSION]
+    assert said["outcome"] == first.outcome
+    assert said["recalled"] == ["@".join(OTHER)]
+    assert OTHER[0] not in {each["model"] for each in said["models"]}
+    assert "**Recalled:** what the model Chest, version 2.1.0 said" in after["detail"]
+    assert after["uuid"] != before["uuid"]
+
+
+def test_where_the_others_state_nothing_the_card_says_recalled(recalls: Recalls) -> None:
+    recalls.add(Recalled(*OTHER))
+    site = CardSite("St. Elsewhere", HookSettings(), FixedLinks(), lambda: ehr.NOW_S)
+    for first in (INDETERMINATE, NOT_ANALYSED):
+        study = KnownStudy(STUDY, both(first), tenant="north")
+        card = study_card(study, replace(site, recalled=recalls.concern))
+        assert card is not None
+        assert card["extension"][EXTENSION]["state"] == "recalled"
+
+
+def test_an_answered_card_of_the_others_hides_no_recall(recalls: Recalls) -> None:
+    site = CardSite("St. Elsewhere", HookSettings(), FixedLinks(), lambda: ehr.NOW_S)
+    study = KnownStudy(STUDY, both(FINDING), tenant="north")
+    answered = frozenset(study.claim(result) for result in FINDING.results)
+    recalls.add(Recalled(*OTHER))
+    card = study_card(replace(study, settled=answered), replace(site, recalled=recalls.concern))
+    assert card is not None
+    assert card["extension"][EXTENSION]["state"] == "recalled"
+
+
+def test_only_what_the_recalled_model_said_leaves_the_page(
+    recalls: Recalls, tmp_path: Path
+) -> None:
+    store, links = ExplanationStore(tmp_path / "x"), Links([SECRET], "https://ai.example.org", 900)
+    analysis = explained.finding()
+    (stays,) = analysis.results
+    goes = replace(stays, model_id=OTHER[0], model_version=OTHER[1], model_title="Chest")
+    store.keep(
+        replace(analysis, results=(stays, goes)),
+        explanation_id=ID,
+        study_key=STUDY_KEY,
+        analysed_ms=explained.ANALYSED_MS,
+        notes=explained.NOTES,
+        tenant="north",
+    )
+    app = Flask("site")
+    app.register_blueprint(
+        viewer_blueprint(store, links, Cards(), clock_s=lambda: NOW, recalled=recalls.concern)
+    )
+    path = links.explanation_url(ID, STUDY_KEY, NOW).removeprefix("https://ai.example.org")
+    client = app.test_client()
+    parts = ("image.png", "overlay.png", "figure.png")
+    before = {
+        (n, part): client.get(f"{path}/{n}/{part}").status_code for n in "01" for part in parts
+    }
+    assert set(before.values()) == {200}
+    recalls.add(Recalled(*OTHER))
+    page = client.get(path)
+    assert page.status_code == 200
+    text = page.get_data(as_text=True)
+    assert text.count("The model suggests") == 1
+    assert "What the model said was recalled" in text
+    for (number, part), status in before.items():
+        now = client.get(f"{path}/{number}/{part}")
+        assert now.status_code == status if number == "0" else now.status_code == 404
+    recalls.add(Recalled(stays.model_id, stays.model_version))
+    assert client.get(path).status_code == 410

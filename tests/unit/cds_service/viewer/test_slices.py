@@ -39,7 +39,7 @@ class Site:
     """One explanation with its slices."""
 
     def __init__(self, root: Path, analysis: Analysis) -> None:
-        self.store, self.recalled = ExplanationStore(root), False
+        self.store, self.recalled = ExplanationStore(root), set[str]()
         self.links = Links([SECRET], "https://ai.example.org", 900)
         app = Flask("site")
         app.register_blueprint(
@@ -48,7 +48,7 @@ class Site:
                 self.links,
                 OneCard("# Card"),
                 clock_s=lambda: 1000.0,
-                recalled=lambda *_: self.recalled,
+                recalled=lambda _, models, __: any(name in self.recalled for name, _ in models),
             )
         )
         self.client: FlaskClient = app.test_client()
@@ -95,9 +95,20 @@ def test_what_is_not_there_is_the_one_answer(site: Site, end: str) -> None:
 
 
 def test_no_slice_of_a_recalled_result_is_shown(site: Site) -> None:
-    site.recalled = True
+    site.recalled = {explained.result().model_id}
     for end in ("/0/slices.json", "/0/slices/3"):
         assert site.client.get(f"{site.path()}{end}").status_code == 404
+
+
+def test_beside_a_recalled_result_the_slices_of_the_others_are_shown(tmp_path: Path) -> None:
+    (first,) = explained.finding().results
+    two = replace(explained.finding(), results=(first, replace(first, model_id="other")))
+    site = Site(tmp_path / "explanations", studied(analysis=two))
+    site.recalled = {"other"}
+    for end in ("slices.json", "slices/3", "image.png"):
+        assert site.client.get(f"{site.path()}/0/{end}").status_code == 200
+        assert site.client.get(f"{site.path()}/1/{end}").status_code in (204, 404)
+    assert "Recalled" in site.client.get(site.path()).get_data(as_text=True)
 
 
 def test_another_study_s_link_opens_no_slice(site: Site) -> None:
