@@ -26,6 +26,12 @@ from models.registry import ModelPackage
 
 SKEW_S = 5.0
 
+KINDS = (
+    *("settings", "store", "queue", "clock", "worker", "models", "archive"),
+    *("keys", "fhir", "scopes", "launch"),
+)
+"""What can be tried, nearest first: the kinds of `Trial`."""
+
 BEAT_S = 30.0
 """A worker that was silent for so long is not there."""
 

@@ -12,9 +12,7 @@ from cds_service import settings
 from cds_service.bootstrap import Site
 from cds_service.cli import EXIT_BAD_ANSWER
 from cds_service.cli.output import printable
-from cds_service.doctor import Finding, examine, trials
-
-KINDS = ("settings", "store", "queue", "clock", "worker", "models", "archive", "keys", "fhir")
+from cds_service.doctor import KINDS, Finding, examine, trials
 
 
 @click.command(name="doctor")

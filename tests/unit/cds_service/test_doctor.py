@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from redis import Redis
 
 from cds_service.bootstrap import Site
-from cds_service.doctor import Finding, examine, trials
+from cds_service.cli import group
+from cds_service.doctor import KINDS, Finding, examine, trials
 from cds_service.queue.folder import WorkFolder
 from cds_service.queue.listing import WORKERS
 from cds_service.security.keys import generate_signing_key
 from cds_service.serving import Served, ServingBoard
-from cds_service.settings import Settings
+from cds_service.settings import Settings, load
 from cds_service.shadow import ShadowLedger
 from inference.shadow import Disagreement
 
@@ -105,6 +108,37 @@ def test_a_signing_key_that_is_none_is_not_well(
     finding = signing(tmp_path, spoil)
     assert not finding.well
     assert "scanhook keys new" in finding.advice
+
+
+EVERYTHING = """
+environment = "development"
+state_dir = "{state}"
+[[archives]]
+name = "pacs"
+base_url = "https://127.0.0.1:1/wado"
+[[tenants]]
+name = "north"
+issuer = "https://ehr.example.org"
+jwks_url = "https://127.0.0.1:1/jwks.json"
+fhir_base = "https://127.0.0.1:1/fhir"
+archive = "pacs"
+backend = "smart"
+client_id = "scanhook"
+signing_key_file = "{state}/key.json"
+scopes = ["system/Patient.rs"]
+smart_app = {{client_id = "page"}}
+"""
+
+
+def test_every_kind_that_is_tried_can_be_asked_for_alone(tmp_path: Path) -> None:
+    config = tmp_path / "scanhook.toml"
+    config.write_text(EVERYTHING.format(state=tmp_path))
+    assert {trial.kind for trial in trials(Site(load(config)))} <= set(KINDS)
+    for kind, what in (("scopes", "scopes of tenant north"), ("launch", "launch by tenant north")):
+        asked = ["--config", str(config), "doctor", "--only", kind, "--json"]
+        answer = CliRunner().invoke(group, asked)
+        found = json.loads(answer.stdout)
+        assert {finding["what"] for finding in found} == {what}, answer.output
 
 
 def test_a_model_that_fell_back_or_is_refused_is_not_well(url: str, tmp_path: Path) -> None:
