@@ -22,6 +22,7 @@ import requests
 from redis import Redis
 
 from tests.doubles.faulty_http import Reply, Seen, hang_up
+from tests.doubles.queue_worker import eventually
 from tests.doubles.relay import Relay
 from tests.doubles.toy_site import alive, as_files, chart, children_of, drawn_series, toy_site
 from tests.peers.orthanc import RESTART_S, Orthanc
@@ -32,7 +33,7 @@ from tests.reference.dicom_factory import uid
 
 pytestmark = [pytest.mark.faults, pytest.mark.peer]
 
-WITHIN_S = 45
+WITHIN_S = 120
 STUDIES = 6
 
 
@@ -102,14 +103,6 @@ def study_uid(name: str) -> str:
 def names_of(what: str, count: int = STUDIES) -> list[str]:
     """Patients of one test."""
     return [f"{what}-{number}" for number in range(count)]
-
-
-def eventually(holds: Callable[[], bool], within_s: float, say: Callable[[], str]) -> None:
-    """Wait until it holds; otherwise say what was logged."""
-    until = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < until, say()[-4000:]
-        time.sleep(0.05)
 
 
 def prepare(orthanc: Orthanc, fhir_base: str, names: Sequence[str]) -> None:
