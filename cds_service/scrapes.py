@@ -1,11 +1,13 @@
 """Metrics that are asked for when they are scraped: gauges, and what Redis keeps of the models.
 
 What cannot be asked is left out of that scrape and hides nothing else. Names of models become
-labels only if the models are in use; the rest is ``other``.
+labels only if the models are in use, or, for feedback, look like names of ours and are few; the
+rest is ``other``.
 """
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections import Counter as Counted
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
@@ -19,6 +21,12 @@ from cds_service.queue.shares import TenantLoad
 from cds_service.shadow.ledger import ModelName, Watched
 
 OTHER = "other"
+
+VERSIONS_KEPT = 50
+"""Model versions that are not installed any more and have feedback of their own in the metrics."""
+
+_LIKE_AN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LIKE_A_VERSION = re.compile(r"v?[0-9][A-Za-z0-9.+_-]{0,31}")
 
 Gauges = Mapping[str, Callable[[], float]]
 
@@ -82,7 +90,9 @@ class ShadowRuns(Scraped):
 class FeedbackCounts(Scraped):
     """What clinicians last did with cards, by model version; one that is ignored is not reported.
 
-    A gauge, since an answer may be changed, and the same for every web process.
+    A gauge, since an answer may be changed, and the same for every web process. `models` are those
+    that are installed. A version that is not any more keeps its name while it is among the
+    `VERSIONS_KEPT` with the most answers: it is compared with the one that took its place.
     """
 
     tallies: Callable[[], Sequence[Tally]]
@@ -96,14 +106,25 @@ class FeedbackCounts(Scraped):
             labels=["model", "version", "outcome", "reason"],
         )
         counts: Counted[tuple[str, ...]] = Counted()
-        for each in self.tallies():
-            known = ModelName(each.model, each.version) in self.models
+        tallies = self.tallies()
+        named = self._named(tallies)
+        for each in tallies:
+            known = ModelName(each.model, each.version) in named
             name = (each.model, each.version) if known else (OTHER, OTHER)
             answer = (word(each.outcome, OUTCOMES), word(each.reason, REASONS))
             counts[*name, *answer] += each.cards
         for labels, count in sorted(counts.items()):
             found.add_metric(labels, count)
         yield found
+
+    def _named(self, tallies: Iterable[Tally]) -> Set[ModelName]:
+        """The versions that become labels: what Redis holds may be anybody's, and without end."""
+        cards: Counted[ModelName] = Counted()
+        for each in tallies:
+            if _LIKE_AN_ID.fullmatch(each.model) and _LIKE_A_VERSION.fullmatch(each.version):
+                cards[ModelName(each.model, each.version)] += each.cards
+        gone = sorted(cards.keys() - set(self.models), key=lambda each: (-cards[each], each.key))
+        return {*self.models, *gone[:VERSIONS_KEPT]}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ import re
 
 from cds_service.feedback import Tally
 from cds_service.metrics import Metrics
-from cds_service.scrapes import FeedbackCounts
+from cds_service.scrapes import VERSIONS_KEPT, FeedbackCounts
+from cds_service.shadow.ledger import ModelName
 from tests.doubles.hooking import PATIENT_VIEW, patient_view, site
 
 
@@ -19,6 +20,27 @@ def test_any_other_word_is_other() -> None:
     text = metrics.text().decode()
     assert "Canary" not in text
     assert 'scanhook_hook_seconds_count{service="other",status="other",tenant="other"} 1.0' in text
+
+
+def test_feedback_of_a_version_that_is_gone_keeps_its_name_within_bounds() -> None:
+    """Whoever compares two versions has installed one of them."""
+    gone = [Tally("lungs", f"1.{n}.0", "accepted", "none", 1000 - n) for n in range(60)]
+    here = Tally("lungs", "2.0.0", "accepted", "none", 1)
+    junk = [
+        Tally("Mrs Canary", "1.0.0", "accepted", "none", 9999),
+        Tally("lungs", "of Canary", "accepted", "none", 9999),
+        Tally("none", "none", "accepted", "none", 9999),
+    ]
+    counts = FeedbackCounts(lambda: [*gone, here, *junk], [ModelName("lungs", "2.0.0")])
+    text = Metrics(scraped=[counts]).text().decode()
+    samples = [line for line in text.splitlines() if line.startswith("scanhook_feedback_cards{")]
+    assert len(samples) == VERSIONS_KEPT + 2
+    labels = 'outcome="accepted",reason="none",version'
+    assert f'{{model="lungs",{labels}="2.0.0"}} 1.0' in text
+    assert f'{{model="lungs",{labels}="1.0.0"}} 1000.0' in text
+    rest = sum(each.cards for each in (*gone[VERSIONS_KEPT:], *junk))
+    assert f'{{model="other",{labels}="other"}} {float(rest)}' in text
+    assert "Canary" not in text
 
 
 def test_notifications_are_counted_in_words_of_a_closed_list() -> None:
