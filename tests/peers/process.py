@@ -98,6 +98,13 @@ class Process:
         self._process = None
 
 
+def answers_ping(port: int) -> bool:
+    """Whether a Redis on a loopback port has read its append-only file and answers."""
+    with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(64).startswith(b"+PONG")
+
+
 def listening(port: int) -> bool:
     """Whether somebody accepts connections on this loopback port."""
     with socket.socket() as probe:

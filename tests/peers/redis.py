@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tests.peers.process import Process, free_port, listening
+from tests.peers.process import Process, answers_ping, free_port
 
 
 def missing() -> str | None:
@@ -34,4 +34,4 @@ class Redis:
         command = [binary or "redis-server"]
         for name, value in options.items():
             command += [f"--{name}", value]
-        self.process = Process(command, folder, lambda: listening(self.port))
+        self.process = Process(command, folder, lambda: answers_ping(self.port))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from tests.peers.process import Process, free_port, listening
+from tests.peers.process import Process, answers_ping, free_port
 
 
 def missing() -> str | None:
@@ -35,4 +35,4 @@ class Valkey:
         command = [str(get_binary_path())]
         for name, value in options.items():
             command += [f"--{name}", value]
-        self.process = Process(command, folder, lambda: listening(self.port))
+        self.process = Process(command, folder, lambda: answers_ping(self.port))
