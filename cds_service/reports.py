@@ -14,6 +14,7 @@ from datetime import datetime
 from importlib.metadata import version
 
 from cds_service.clients.errors import Conflict, UpstreamError
+from cds_service.recalls import Concerned, nothing_recalled
 from cds_service.security.links import Links
 from cds_service.writing.errors import Contended
 from cds_service.writing.superseding import results_of, supersede
@@ -22,7 +23,8 @@ from fhir_mapping import Item, ModelFacts, ReportContext, report_items
 from fhir_mapping.evidence_series import EvidenceSeries, ReportEvidence
 from fhir_mapping.identity import report_identity
 from fhir_mapping.study import StudyRef
-from inference.analysis import Analysis, Outcome
+from inference.analysis import Analysis, ModelResult, Outcome
+from inference.outcomes import left_without
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class FhirReports:
     models: Mapping[str, ModelFacts] = field(default_factory=dict)
     accept_unverified_patients: bool = False
     extras: Extras = no_extras
+    recalled: Concerned = nothing_recalled
+    """Which model versions state nothing any more, whatever they go on to analyse."""
 
     def write(
         self,
@@ -87,6 +91,7 @@ class FhirReports:
             UpstreamError, MappingError: nothing, or a beginning without a report, was written.
             Contended: others wrote at the same time, again and again.
         """
+        analysis = self._not_recalled(analysis, at)
         if all(result.outcome is Outcome.NOT_ANALYSED for result in analysis.results):
             self._withdraw(ref, at)
             return ""
@@ -104,6 +109,13 @@ class FhirReports:
             if not items or not self._made_twice(items, written):
                 return written.references[_report(items)] if items else ""
         raise Contended(f"{self.writer.server.name}: others keep writing this report.")
+
+    def _not_recalled(self, analysis: Analysis, at: datetime) -> Analysis:
+        def gone(result: ModelResult) -> bool:
+            name = (result.model_id, result.model_version)
+            return self.recalled(self.tenant, [name], int(at.timestamp() * 1000))
+
+        return replace(analysis, results=left_without(analysis.results, gone))
 
     def _supersede_others(self, items: Sequence[Item], standings: Standings, at: datetime) -> None:
         """Void the results of the report that stands which the one to write does not rest on.

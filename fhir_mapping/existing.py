@@ -138,13 +138,23 @@ def stamped(written: Resource, root: str) -> Resource:
     """Add the digest of what a report or Observation says; others are returned as they are."""
     if written.get("resourceType") not in _STATING:
         return written
-    stamp = content_identity(content_digest(written), root)
-    names = written.get("identifier")
-    others = [n for n in members(written, "identifier") if n.get("system") != stamp.system]
-    if names is None:
+    if written.get("identifier") is None:
         return written
+    stamp = content_identity(content_digest(written), root)
     mark = {"use": "secondary", "type": {"text": "As written"}, **stamp.identifier()}
-    return {**written, "identifier": [*others, mark]}
+    return {**written, "identifier": [*_others(written, root), mark]}
+
+
+def unstamped(found: Json, root: str = IDENTIFIER_ROOT) -> Resource:
+    """Take the digest away: what is void without it is not stated anew."""
+    left = _others(found, root)
+    return {**found, "identifier": left} if left else {**found}
+
+
+def _others(found: Json, root: str) -> list[Json]:
+    """The business identifiers without the digest."""
+    system = content_identity("", root).system
+    return [name for name in members(found, "identifier") if name.get("system") != system]
 
 
 def confirming(found: Resource) -> Resource:

@@ -1,8 +1,10 @@
 """Taking back what was written: entered-in-error, and a Provenance that says why; never a DELETE.
 
-The coded elements stay as they are, so that nobody loses what was acted upon; the narrative and
-the conclusion, which are what a person reads, say that the result is recalled and state no finding
-any more. What they said is in the server's history of the resource.
+R4 keeps what is entered in error readable ("it is possible that real-world decisions were based on
+it") and marks it by the status, a modifier element that programs must look at. So the coded
+elements stay as they are; what a person reads says that the result is withdrawn and states no
+finding any more: the narrative and the conclusion, which EHRs print whatever the status is.
+Attached forms and pictures go. What stood there is in the server's history of the resource.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from datetime import datetime
 
 from fhir_mapping.codes import ASSEMBLER, AUTHOR, NULLIFY
 from fhir_mapping.context import Resource
-from fhir_mapping.existing import Standing, stamped, updating
+from fhir_mapping.existing import Standing, stamped, unstamped, updating
 from fhir_mapping.forms import Item
 from fhir_mapping.identity import IDENTIFIER_ROOT, Identity, digest
 from fhir_mapping.narrative import narrative
@@ -22,6 +24,7 @@ from fhir_mapping.text import plain
 
 RECALLED = "This AI result was recalled. It must not be used."
 SUPERSEDED = "A newer AI analysis of this study does not state this any more."
+DOUBLE = "This AI result was written twice by mistake. The other one stands."
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,10 @@ class Recall:
 
 
 def voided(found: Json, recall: Recall) -> Resource:
-    """Return a report or Observation as entered-in-error, in words that say so."""
+    """Return a report or Observation as entered-in-error, in words that say so, for good."""
     rows = (("Model", recall.name), ("Reason", plain(recall.reason, 500)))
     text = narrative("Recalled", (RECALLED,), (*rows, ("Recalled at", recall.instant)), None)
-    return _void(found, RECALLED, text)
+    return unstamped(_void(found, RECALLED, text))
 
 
 def voiding(found: Json, recall: Recall) -> Resource:
@@ -85,7 +88,8 @@ def taken_back(found: Json, double: Standing, identity: Identity) -> Resource:
         else dict(name)
         for name in members(found, "identifier")
     ]
-    resource = {**found, "identifier": names, "status": "entered-in-error"}
+    text = narrative("Withdrawn", (DOUBLE,), (), None)
+    resource = {**_void(found, DOUBLE, text), "identifier": names}
     return updating(resource, double.reference, double.version)
 
 
@@ -121,6 +125,13 @@ def recall_provenance(
 
 
 def _void(found: Json, sentence: str, text: Resource) -> Resource:
-    """EHRs print the conclusion of a report whatever its status is."""
-    said = {"conclusion": sentence} if "conclusion" in found else {}
-    return {**found, **said, "status": "entered-in-error", "text": text}
+    left = {name: value for name, value in found.items() if name not in _SHOWN}
+    held = [each for each in members(found, "contained") if each.get("resourceType") != "Media"]
+    said: Resource = {"conclusion": sentence} if "conclusion" in found else {}
+    if held:
+        said["contained"] = held
+    return {**left, **said, "status": "entered-in-error", "text": text}
+
+
+_SHOWN = frozenset({"presentedForm", "media", "contained"})
+"""What shows a finding without saying that it is void."""

@@ -193,6 +193,7 @@ def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
         models=_facts(site),
         accept_unverified_patients=tenant.accept_unverified_patients,
         extras=report_extras(site, tenant),
+        recalled=site.recalls.concern,
     )
     return PermittedReports(reports, tenant.name, partial(site.may, tenant))
 

@@ -1,9 +1,10 @@
 """Takes back what one version of a model has written: entered-in-error, with a Provenance.
 
-Safe to stop and to repeat: what is void already is only looked at, and the same targets have one
-Provenance. A run that takes back what an earlier one could not adds one of all of them; the earlier
-one stays, and says what was taken back by then. What a person has signed or changed is theirs: it
-is listed, not touched.
+Safe to stop and to repeat: what is recalled already is only looked at, and the same targets have
+one Provenance. A run that takes back what an earlier one could not adds one of all of them; the
+earlier one stays, and says what was taken back by then. What a newer analysis took back is
+recalled, too, since it could be stated anew. What a person has signed or changed is theirs: it is
+listed, not touched.
 """
 
 from __future__ import annotations
@@ -227,7 +228,7 @@ class Recaller:
 
 def _state(found: Json) -> str:
     standing = Standing.of(found)
-    if standing.void:
+    if standing.void and not standing.superseded:  # what was superseded could be stated anew
         return ALREADY
     return KEPT if standing.taken_over else OPEN
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +14,18 @@ import pytest
 from cds_service.clients.errors import NotFound, Rejected
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import HttpPolicy
+from cds_service.recalls import Recalled, Recalls
 from cds_service.security.egress import Allowance
 from cds_service.writing.recall import ALREADY, DONE, KEPT, OPEN, Recaller
-from fhir_mapping.identity import device_identity
-from fhir_mapping.recall import RECALLED, Recall
+from fhir_mapping.existing import standing
+from fhir_mapping.identity import device_identity, report_identity
+from fhir_mapping.recall import DOUBLE, RECALLED, Recall, taken_back, voided
+from inference.analysis import Analysis, ModelResult
 from tests.doubles.faulty_http import Reply, Seen, answer
 from tests.doubles.fhir_server import FhirDouble, Quirks
+from tests.unit.cds_service.writing.test_superseding import elsewhere, nothing
 from tests.unit.cds_service.writing.test_writer import reports, write
-from tests.unit.fhir_mapping.cases import NEGATIVE, RESULT, analysis_of
+from tests.unit.fhir_mapping.cases import FULL_REF, NEGATIVE, RESULT, analysis_of
 
 RECALL = Recall(
     RESULT.model_id,
@@ -36,6 +41,17 @@ def recaller(double: FhirDouble, **options: Any) -> Recaller:
     base = Allowance("north-fhir", double.base_url, http_ok=True)
     quick = HttpPolicy(deadline_s=20, attempts=2, backoff_s=0, backoff_cap_s=0)
     return Recaller(FhirServer(base, policy=quick), RECALL, **options)
+
+
+VOID = "entered-in-error"
+
+
+def narrated(resource: dict[str, Any]) -> dict[str, Any]:
+    """What a server makes that writes every narrative itself, from the status."""
+    return {
+        **resource,
+        "text": {"status": "generated", "div": f"<div>{resource.get('status')}</div>"},
+    }
 
 
 def states(rows: Iterator[Any]) -> dict[str, str]:
@@ -165,6 +181,67 @@ def test_a_new_analysis_by_the_recalled_version_writes_nothing_new(double: FhirD
     before = dict(double.store)
     write(reports(double))
     assert double.store == before
+
+
+@pytest.mark.parametrize("rewrites", [lambda resource: resource, narrated])
+@pytest.mark.parametrize("newer", [elsewhere(), nothing()])
+def test_what_was_superseded_before_the_recall_is_not_stated_anew(
+    newer: Analysis, rewrites: Callable[[Any], Any]
+) -> None:
+    with FhirDouble(Quirks(rewrites=rewrites)) as double:
+        write(reports(double))
+        (first,) = double.of("Observation")
+        place = f"Observation/{first['id']}"
+        write(reports(double), replace(newer, results=tuple(map(by_another, newer.results))))
+        assert double.store[place]["status"] == "entered-in-error"
+        found = {row.reference: row.state for row in recaller(double).rows()}
+        assert found[place] == DONE
+        before = dict(double.store)
+        write(reports(double))
+        assert double.store[place] == before[place]
+        assert {row.reference: row.state for row in recaller(double).rows()}[place] == ALREADY
+
+
+@pytest.mark.parametrize("images", ["ef" * 32, "0a" * 32])
+def test_a_recalled_version_states_nothing_whatever_it_analyses(
+    double: FhirDouble, tmp_path: Path, images: str
+) -> None:
+    recalls = Recalls(tmp_path / "recalls.jsonl")
+    recalls.add(Recalled(RESULT.model_id, RESULT.model_version))
+    writer = replace(reports(double), recalled=recalls.concern)
+    list(recaller(double).rows())
+    newer = replace(analysis_of(RESULT, OTHER), instance_digest=images)
+    write(writer, newer)
+    (stating,) = [r for r in double.of("Observation") if r["status"] != VOID]
+    assert double.store[stating["device"]["reference"]]["modelNumber"] == OTHER.model_id
+    assert write(writer, replace(newer, results=(RESULT,))) == ""
+    assert {r["status"] for r in double.of("DiagnosticReport")} == {VOID}
+
+
+def by_another(result: ModelResult) -> ModelResult:
+    return replace(result, model_id="other", model_version="9")
+
+
+def test_nothing_that_shows_a_finding_is_left_in_a_recalled_report(double: FhirDouble) -> None:
+    (report,) = double.of("DiagnosticReport")
+    picture = {"resourceType": "Media", "id": "key-image"}
+    series = {"resourceType": "ImagingStudy", "id": "evidence"}
+    shown = {"media": [{"link": {"reference": "#key-image"}}], "contained": [picture, series]}
+    written = voided({**report, **shown}, RECALL)
+    assert not {"media", "presentedForm"} & written.keys()
+    assert written["contained"] == [series]
+    assert written["conclusionCode"] == report["conclusionCode"], "what was acted upon is kept"
+
+
+def test_a_double_that_is_taken_back_states_nothing(double: FhirDouble) -> None:
+    (report,) = double.of("DiagnosticReport")
+    identity = report_identity("north", FULL_REF)
+    (entry, standing_) = (report, standing(report, identity))
+    assert standing_ is not None
+    written = taken_back(entry, standing_, identity)["resource"]
+    assert (written["status"], written["conclusion"]) == (VOID, DOUBLE)
+    assert "possible" not in json.dumps(written["text"]).lower()
+    assert standing(written, identity) is None
 
 
 def test_another_version_reports_beside_what_was_recalled(double: FhirDouble) -> None:
