@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED_S = 60.0
+"""How long what takes a moment may take on a machine where others compute, too."""
 
 
 class WorkerProcess:
@@ -55,7 +57,7 @@ class WorkerProcess:
         if parent:
             self._process.wait()
 
-    def terminate(self, within_s: float = 20) -> int:
+    def terminate(self, within_s: float = SHARED_S) -> int:
         """SIGTERM, and the exit status."""
         self._process.terminate()
         return self._process.wait(within_s)
@@ -66,7 +68,7 @@ class WorkerProcess:
         time.sleep(1.3)
         self._process.terminate()
 
-    def wait(self, within_s: float = 20) -> int:
+    def wait(self, within_s: float = SHARED_S) -> int:
         """The exit status."""
         return self._process.wait(within_s)
 
@@ -82,16 +84,12 @@ class WorkerProcess:
             self.kill()
 
 
-SHARED_S = 60.0
-
-
 def eventually(
     condition: Callable[[], Any], within_s: float, log: Callable[[], str] = str
 ) -> float:
     """Wait for a condition; how long it took. Fails with the log if it never holds.
 
-    `within_s` is what it takes at most on a machine of one's own; where others compute, too, it may
-    take a minute.
+    `within_s` is what it takes at most on a machine of one's own.
     """
     begun, patience_s = time.monotonic(), max(within_s, SHARED_S)
     while not condition():
