@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from fhir_mapping import wording
+from fhir_mapping.wording import listed
 from inference.analysis import (
     Analysis,
     LabelProbability,
     Measurement,
     ModelResult,
-    ModelUse,
     Outcome,
     Reason,
 )
@@ -157,18 +157,22 @@ def summarise(analysis: Analysis, analysed_ms: int) -> StudySummary:
 
 
 def _not_analysed(analysis: Analysis) -> tuple[ReasonSummary, ...]:
-    reasons = [_told(use, reason) for use in analysis.models_not_run for reason in use.reasons]
+    models: dict[Reason, list[str]] = {}
+    for use in analysis.models_not_run:
+        for reason in use.reasons:
+            models.setdefault(reason, []).append(f"{use.model_id} {use.model_version}")
+    reasons = [_told(reason, listed(names, "and")) for reason, names in models.items()]
     if not analysis.results:
-        reasons += [r for series in analysis.series if not series.used for r in series.reasons]
+        of_series = [r for series in analysis.series if not series.used for r in series.reasons]
+        reasons += [reason for reason in of_series if reason not in models]
     return _reasons(list(dict.fromkeys(reasons)))
 
 
-def _told(use: ModelUse, reason: Reason) -> Reason:
-    """Why a model was not run, for a clinician: what exactly its self-test said is for others."""
-    if reason.kind != NOT_SERVED:
-        return reason
-    name = f"{use.model_id} {use.model_version}"
-    return Reason(reason.kind, f"Not analysed: the model {name} failed its self-test.")
+def _told(reason: Reason, models: str) -> Reason:
+    """Why models were not run, for a clinician: what exactly a self-test said is for others."""
+    if reason.kind == NOT_SERVED:
+        return Reason(reason.kind, f"Not analysed: the model {models} failed its self-test.")
+    return Reason(reason.kind, f"{models}: {reason.sentence}")
 
 
 def _reasons(reasons: Sequence[Reason]) -> tuple[ReasonSummary, ...]:

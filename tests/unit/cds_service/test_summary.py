@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cds_service.summary import StudySummary, summarise
-from inference.analysis import GateResult, ModelUse, Outcome
+from inference.analysis import GateResult, ModelUse, Outcome, SeriesUse
 from inference.serving import NOT_SERVED
 from models.contract import Reason
 from tests.unit.fhir_mapping.cases import ABSTAINED, MEASURED, RESULT, analysis_of
+
+
+def series_use(*reasons: Reason) -> SeriesUse:
+    return SeriesUse("1.2.3", 1, "US", used=False, instances=4, reasons=reasons)
+
 
 DOUBT = GateResult("uncertainty", False, "small-margin", "Two answers are near.", 0.04, 0.1)
 
@@ -35,6 +40,26 @@ def test_a_failed_self_test_is_told_without_its_numbers() -> None:
     nothing = replace(analysis_of(), outcome=Outcome.NOT_ANALYSED, models_not_run=(use,))
     told = summarise(nothing, 1).not_analysed[0]
     assert told.sentence == "Not analysed: the model toy 1.0.0 failed its self-test."
+
+
+def test_each_reason_of_a_study_that_no_model_reads_names_its_models() -> None:
+    """A bare ultrasound study: what one model reads says nothing without the model's name."""
+    mr, plane = Reason("modality", "The model reads MR only."), Reason("colour", "In colour.")
+    uses = (ModelUse("brain", "1.0", (mr, plane)), ModelUse("chest", "2.0", (plane,)))
+    other = Reason("no-model", "No model is in use.")
+    nothing = replace(
+        analysis_of(),
+        outcome=Outcome.NOT_ANALYSED,
+        models_not_run=uses,
+        series=(series_use(mr, plane), series_use(other)),
+    )
+    told = summarise(nothing, 1).not_analysed
+    assert [reason.sentence for reason in told] == [
+        "brain 1.0: The model reads MR only.",
+        "brain 1.0 and chest 2.0: In colour.",
+        "No model is in use.",
+    ]
+    assert [reason.kind for reason in told] == ["modality", "colour", "no-model"]
 
 
 def test_a_summary_of_an_earlier_version_is_still_read() -> None:
