@@ -119,6 +119,11 @@ def measured(measurements: Iterable[Measurement]) -> str:
     )
 
 
+def about_images(gate: str) -> bool:
+    """Say whether a gate asks if the images are such as the model knows."""
+    return gate.replace("_", "-") in _ABOUT_IMAGES
+
+
 def possible(result: ModelResult) -> tuple[LabelProbability, ...]:
     """Return the labels that a model which abstained cannot tell apart, the likeliest first.
 
@@ -127,7 +132,7 @@ def possible(result: ModelResult) -> tuple[LabelProbability, ...]:
     """
     if result.outcome is not Outcome.INDETERMINATE:
         return ()
-    if any(gate.gate.replace("_", "-") in _ABOUT_IMAGES for gate in result.reasons):
+    if any(about_images(gate.gate) for gate in result.reasons):
         return ()
     chances = {item.key: item for item in result.probabilities}
     found = tuple(chances[key] for key in result.prediction_set if key in chances)

@@ -154,7 +154,7 @@ class _Viewer:
             self.store.answer(stored.explanation_id, answer)
         except (QueueUnavailable, StoreError):
             return self._not_taken(token, 503, "Answers cannot be kept at the moment.")
-        where = f"{self.links.base_path}/e/{token}#answers"
+        where = f"{self.links.base_path}/e/{token}#thanks"
         return Response(status=303, headers={"Location": where})
 
     def _not_taken(self, token: str, status: int, sentence: str) -> Response:

@@ -99,6 +99,7 @@ class ResultView:
     word: str
     answer: str
     could_be: str
+    withheld: str
     coverage: str
     measurements: tuple[MeasurementView, ...]
     labels: tuple[LabelView, ...]
@@ -209,6 +210,7 @@ def _result(index: int, result: PageResult, slices: SliceIndex | None) -> Result
         word=wording.word(result),
         answer=wording.answer(result),
         could_be=wording.could_be(result),
+        withheld=wording.withheld(result),
         coverage=wording.coverage(result.notes) if result.possible else "",
         measurements=tuple(
             MeasurementView(

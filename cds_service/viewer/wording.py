@@ -22,7 +22,7 @@ from cds_service.explanation import (
 )
 from cds_service.viewer.recalled import is_recalled
 from cds_service.wording import counted, ranges
-from fhir_mapping.wording import in_sentence, listed, probability_band, quantity
+from fhir_mapping.wording import about_images, in_sentence, listed, probability_band, quantity
 from inference.analysis import Outcome
 
 OUTCOMES = {
@@ -180,6 +180,22 @@ def could_be(result: PageResult) -> str:
     if len(words) < len(result.possible):
         words.append("none of the findings that it looks for")
     return f"The model cannot decide. It could be: {listed(words)}."
+
+
+def withheld(result: PageResult) -> str:
+    """Why a model that abstained does not say what it could be, though it can tell such a list."""
+    able = result.notes is not None and result.notes.coverage is not None
+    if result.outcome is not Outcome.INDETERMINATE or result.possible or not able:
+        return ""
+    if any(about_images(gate.gate) for gate in result.gates if not gate.passed):
+        return (
+            "What it could be is not said either: such a list holds the true answer as often as it "
+            "should only for images like those of the test, and these did not pass the check."
+        )
+    return (
+        "What it could be is not said: the list of answers that the model cannot tell apart holds "
+        "none of the findings that it looks for. That rules nothing out."
+    )
 
 
 def coverage(notes: ModelNotes | None) -> str:

@@ -131,10 +131,17 @@ class Viewer {
     const here = this.heat && slice.number === series.heated && this.heat.naturalWidth;
     const number = `Slice ${slice.number} of ${series.total}`;
     const window = slice.colour ? [] : [`C ${rounded(view.centre)}  W ${rounded(view.width)}`];
-    const corner = [...(series.total > 1 ? [number] : []), ...window];
+    const corner = [...(series.total > 1 ? [number] : []), ...window, ...this.absent()];
     const lines = series.lines[slice.number] ?? [];
     // an outline is drawn from its own corners: sharper than the picture of it
     return { slice, view, image: this.image, heat: here ? this.heat : null, lines, footer: series.footer, corner };
+  }
+
+  /** In short, that nothing lies over the slice because nothing was made for it. */
+  absent() {
+    const { number } = this.shown;
+    const bare = this.heat && number !== this.series.heated && !this.series.lines[number];
+    return bare ? [this.find(".elsewhere").dataset.short] : [];
   }
 
   /** Say in words, for eyes and for screen readers, what is shown. */
@@ -142,15 +149,16 @@ class Viewer {
     const { number } = this.shown;
     const said = this.series.said[number] ?? "";
     const where = `Slice ${number} of ${this.series.total}`;
-    this.canvas.setAttribute("aria-label", `${where}${said ? `, ${said}` : ""}`);
+    const absent = this.absent();
+    const words = [where, ...(said ? [said] : []), ...absent].join(", ");
+    this.canvas.setAttribute("aria-label", words);
     const slider = this.find(".scroll input");
     slider.value = String(this.index);
-    slider.setAttribute("aria-valuetext", `${where}${said ? `, ${said}` : ""}`);
+    slider.setAttribute("aria-valuetext", words);
     this.find(".scroll output").textContent = said ? `${number} · ${said}` : String(number);
     const mark = document.querySelector(`#here-${this.figure.dataset.index}`);
     if (mark) mark.setAttribute("x", String(10 * (number - 1)));
-    const absent = this.heat && number !== this.series.heated && !this.series.lines[number];
-    this.find(".elsewhere").hidden = !absent;
+    if (this.heat) this.find(".elsewhere").hidden = !absent.length;
   }
 }
 

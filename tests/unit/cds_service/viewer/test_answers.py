@@ -65,7 +65,7 @@ def site(tmp_path: Path) -> Site:
 def test_an_answer_joins_the_feedback_of_cards_and_stands_on_the_page(site: Site) -> None:
     sent = site.send(DISAGREE)
     assert sent.status_code == 303
-    assert sent.headers["Location"] == f"/scanhook{site.path}#answers"
+    assert sent.headers["Location"] == f"/scanhook{site.path}#thanks"
     ((study, claims, outcome, reason),) = site.ledger.noted
     assert (study, outcome, reason) == (explained.STUDY_KEY, "overridden", "disagree")
     assert list(claims.values()) == [("brain-mri-tumour", "1.0.0")]

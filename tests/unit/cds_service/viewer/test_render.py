@@ -258,6 +258,19 @@ def test_what_cannot_be_told_apart_is_named_with_bands_and_its_coverage() -> Non
     assert "It could be" not in read(explained.indeterminate()).text, "the images are unknown to it"
 
 
+def test_why_it_is_not_named_what_a_model_cannot_tell_apart() -> None:
+    """Of a model that has such lists: on strange images none is reliable, and one may be bare."""
+    unsure = explained.undecided()
+    bare = dataclasses.replace(unsure.results[0], prediction_set=("notumor",))
+    strange = read(explained.indeterminate()).text
+    nothing = read(dataclasses.replace(unsure, results=(bare,))).text
+    assert "What it could be is not said either" in strange
+    assert "only for images like those of the test" in strange
+    assert "holds none of the findings that it looks for. That rules nothing out." in nothing
+    for other in (unsure, explained.finding(), explained.no_finding(), explained.measured()):
+        assert "What it could be is not said" not in read(other).text
+
+
 def test_a_result_says_in_which_precision_it_was_made_and_why() -> None:
     text = read(explained.finding()).text
     assert "8-bit integers (int8)" in text
