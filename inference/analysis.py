@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -15,6 +15,7 @@ __all__ = [
     "Analysis",
     "Explanation",
     "GateResult",
+    "HeatMap",
     "LabelProbability",
     "Measurement",
     "ModelResult",
@@ -27,6 +28,10 @@ __all__ = [
     "SliceResult",
     "StudyIdentity",
 ]
+
+
+HeatMap = npt.NDArray[np.float16] | npt.NDArray[np.float32]
+"""(rows, columns) of a model's cells, 0 to 1."""
 
 
 class Outcome(StrEnum):
@@ -146,6 +151,8 @@ class Explanation:
     The three PNGs have equal size: `image_png` the windowed slice with orientation marks,
     `overlay_png` the heat-map (and the contours) alone (RGBA), `figure_png` both with legend and
     caption.
+    `others` are the maps of the other slices by slice number, where the model makes one of every
+    slice that it reads: by the same method, for the same label, on the same scale.
     """
 
     method: str
@@ -160,6 +167,7 @@ class Explanation:
     image_png: bytes
     overlay_png: bytes
     figure_png: bytes
+    others: Mapping[int, HeatMap] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

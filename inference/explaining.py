@@ -1,13 +1,17 @@
-"""Why: the map of the deciding slice, drawn and, where it explains an answer, tested."""
+"""Why: the map of the deciding slice, drawn and, where it explains an answer, tested.
+
+Where the model makes such a map of every slice, the others are handed on as they are.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from dataclasses import replace
 
 import numpy as np
 
 from inference.aggregation import calibrated, claim_of
-from inference.analysis import Explanation, ModelResult, Outcome, SliceOutline
+from inference.analysis import Explanation, HeatMap, ModelResult, Outcome, SliceOutline
 from inference.evidence.gathered import ClassEvidence, Evidence, MaskEvidence
 from inference.explain.ablation import cell_drops, patch_drops
 from inference.explain.cam import heatmap
@@ -63,7 +67,24 @@ def _explain_label(
     )
     number = prediction.deciding_slice + 1
     made = (method, layer, label.key, heat)
-    return _explanation(made, drop.result(), decisive, number, runtime, drawn)
+    explained = _explanation(made, drop.result(), decisive, number, runtime, drawn)
+    return replace(explained, others=_other_maps(evidence, index))
+
+
+def _other_maps(evidence: ClassEvidence, label: int) -> dict[int, HeatMap]:
+    """The class activation maps of the slices that do not decide, if there are any.
+
+    An image that shows nothing speaks for nothing, whatever a model sees in it.
+    """
+    scores, decides = evidence.prediction.scores, evidence.prediction.deciding_slice
+    if not scores[decides].class_maps.size:
+        return {}
+    scale, usable = scores[decides].class_maps[label], set(evidence.series.usable)
+    return {
+        index + 1: heatmap(score.class_maps[label] if index in usable else 0 * scale, scale)
+        for index, score in enumerate(scores)
+        if index != decides
+    }
 
 
 def _map(
@@ -104,7 +125,8 @@ def _explain_outline(
         encoders=pool,
     )
     made = ("outline", manifest.explanation.layer, manifest.structure.key, probability)
-    return _explanation(made, None, decisive, number, runtime, drawn)
+    others = {i + 1: score.probability for i, score in evidence.scores.items() if i != index}
+    return replace(_explanation(made, None, decisive, number, runtime, drawn), others=others)
 
 
 def _size(outline: SliceOutline | None) -> str:

@@ -15,18 +15,21 @@ from inference.boundary import contained
 from inference.errors import EvidenceRefused
 from inference.evidence.measurement_report import measurement_report
 from inference.evidence.objects import EvidenceObject, Kind, Refusal, name_of
-from inference.evidence.parametric_map import parametric_map
+from inference.evidence.parametric_map import mapped_slices, parametric_map
 from inference.evidence.secondary_capture import secondary_capture
 from inference.evidence.segmentation import Segmented, kept_outlines, segmentation
 from inference.evidence.source import SourceImage
 from models.manifest import Manifest
 
 Made = EvidenceObject | Refusal
+_OfSources = Callable[[ModelResult, Manifest, Mapping[int, SourceImage], datetime], Dataset]
 
 
 def slices_needed(result: ModelResult, kinds: Collection[Kind]) -> tuple[int, ...]:
-    """The numbers of the slices whose headers the objects need: the deciding ones, no others."""
+    """The numbers of the slices whose headers the objects need, no others."""
     wanted = {result.deciding_slice, *result.slices_used[:1]} - {None}
+    if Kind.MAP in kinds:
+        wanted |= set(mapped_slices(result))
     if Kind.OUTLINE in kinds:
         wanted |= {outline.slice_number for outline in kept_outlines(result)}
     return tuple(sorted(number for number in wanted if number is not None))
@@ -57,24 +60,15 @@ class Maker:
         if self.result.explanation is not None:
             for kind, maker in ((Kind.MAP, parametric_map), (Kind.PICTURE, secondary_capture)):
                 if kind in kinds:
-                    yield self._made(kind, partial(self._shown, maker))
+                    yield self._made(kind, partial(self._of_sources, maker))
         if Kind.REPORT in kinds:
             yield self._made(Kind.REPORT, lambda: self._report(segmented))
 
     def _report(self, segmented: Segmented | None) -> Dataset:
         return measurement_report(self.result, self.manifest, self.sources, self.at, segmented)
 
-    def _shown(
-        self, maker: Callable[[ModelResult, Manifest, SourceImage, datetime], Dataset]
-    ) -> Dataset:
-        return maker(*self._deciding())
-
-    def _deciding(self) -> tuple[ModelResult, Manifest, SourceImage, datetime]:
-        shown = self.result.explanation
-        source = self.sources.get(shown.slice_number) if shown else None
-        if source is None:
-            raise EvidenceRefused("The image that the picture shows is not in the archive.")
-        return self.result, self.manifest, source, self.at
+    def _of_sources(self, maker: _OfSources) -> Dataset:
+        return maker(self.result, self.manifest, self.sources, self.at)
 
     def _made(self, kind: Kind, maker: Callable[[], Dataset]) -> Made:
         try:

@@ -16,13 +16,11 @@ from highdicom.sr import (
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     MeasurementReport,
-    MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     ReferencedSegmentationFrame,
-    SourceImageForMeasurementGroup,
     SourceImageForSegmentation,
     TrackingIdentifier,
 )
@@ -35,11 +33,12 @@ from inference.errors import EvidenceRefused
 from inference.evidence import codes as concepts
 from inference.evidence.equipment import equipment, stamped
 from inference.evidence.objects import Kind, device_uid, name_of, tracking_uid
+from inference.evidence.regions import outlined, reference, speaking, whole
 from inference.evidence.segmentation import Segmented
 from inference.evidence.source import SourceImage
 from models.manifest import Manifest
 
-Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+Group = PlanarROIMeasurementsAndQualitativeEvaluations
 
 _WORDS = 64  # PS3.5 6.2, VR LO: what a viewer's line of text holds
 
@@ -119,24 +118,24 @@ def _groups(
         if not label.negative:
             yield _finding(label, result, manifest, source)
     if result.measurements:
-        yield _measured(result, manifest, source, segmented)
+        yield from _measured(result, manifest, source, segmented)
 
 
 def _finding(
     label: LabelProbability, result: ModelResult, manifest: Manifest, source: SourceImage
-) -> MeasurementsAndQualitativeEvaluations:
-    """TID 1501: one thing that was looked for, with its probability."""
+) -> Group:
+    """TID 1410: one thing that was looked for, its probability, and where it is seen."""
     chance = MeasurementItem(
         name=concepts.PROBABILITY,
         value=round(float(label.probability), 4),
         unit=concepts.NO_UNITS,
     )
-    return MeasurementsAndQualitativeEvaluations(
+    return Group(
         **_common(result, manifest, source, label.key),
         finding_type=concepts.of_label(label),
         measurements=[chance],
         qualitative_evaluations=_presence(label, result),
-        source_images=[SourceImageForMeasurementGroup(**_reference(source))],
+        referenced_region=speaking(result.explanation, label.key, source, manifest),
     )
 
 
@@ -153,8 +152,12 @@ def _presence(label: LabelProbability, result: ModelResult) -> list[QualitativeE
 
 def _measured(
     result: ModelResult, manifest: Manifest, source: SourceImage, segmented: Segmented | None
-) -> Group:
-    """TID 1410 over the segment, or TID 1501 over the image where there is no segment."""
+) -> Iterator[Group]:
+    """TID 1410: every line of the outline, then what was measured within all of them.
+
+    That is within the segment; without one, within the only line or the image. All have the same
+    tracking identifier, by which a viewer knows them for one thing.
+    """
     items = [
         MeasurementItem(
             name=concepts.of_measurement(each),
@@ -165,20 +168,30 @@ def _measured(
         for each in result.measurements
     ]
     common = _common(result, manifest, source, manifest.structure.key)
-    common |= {"finding_type": concepts.of_label(manifest.structure), "measurements": items}
-    if segmented is None or source.sop_instance_uid not in segmented.frames:
-        images = [SourceImageForMeasurementGroup(**_reference(source))]
-        return MeasurementsAndQualitativeEvaluations(**common, source_images=images)
+    common |= {"finding_type": concepts.of_label(manifest.structure)}
+    lines = outlined(result, source)
+    if segmented is not None and source.key in segmented.frames:
+        yield from (Group(**common, referenced_region=line) for line in lines)
+        segment = _segment(segmented, source)
+        yield Group(**common, measurements=items, referenced_segment=segment)
+    elif len(lines) == 1:
+        yield Group(**common, measurements=items, referenced_region=lines[0])
+    else:
+        yield from (Group(**common, referenced_region=line) for line in lines)
+        yield Group(**common, measurements=items, referenced_region=whole(source))
+
+
+def _segment(segmented: Segmented, source: SourceImage) -> ReferencedSegmentationFrame:
     segment = ReferencedSegmentationFrame(
         sop_class_uid=str(segmented.data_set.SOPClassUID),
         sop_instance_uid=str(segmented.data_set.SOPInstanceUID),
-        frame_number=segmented.frames[source.sop_instance_uid],
+        frame_number=segmented.frames[source.key],
         segment_number=1,
-        source_image=SourceImageForSegmentation(**_reference(source)),
+        source_image=SourceImageForSegmentation(**reference(source)),
     )
     # a frame of a binary segmentation has one segment: then the number shall be absent (PS3.3 10.3)
     del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
-    return PlanarROIMeasurementsAndQualitativeEvaluations(**common, referenced_segment=segment)
+    return segment
 
 
 def _common(
@@ -193,12 +206,4 @@ def _common(
         ),
         "algorithm_id": _algorithm(result, manifest),
         "finding_sites": [FindingSite(site)] if site is not None else None,
-    }
-
-
-def _reference(source: SourceImage) -> dict[str, Any]:
-    return {
-        "referenced_sop_class_uid": str(source.header.SOPClassUID),
-        "referenced_sop_instance_uid": source.sop_instance_uid,
-        "referenced_frame_numbers": [source.frame] if source.frames > 1 else None,
     }

@@ -7,6 +7,7 @@ burned in. Nothing that identifies a patient is drawn: name and id stand in the 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
@@ -20,19 +21,22 @@ from inference.errors import EvidenceRefused
 from inference.evidence import codes as concepts
 from inference.evidence.equipment import equipment, stamped
 from inference.evidence.objects import Kind, name_of
-from inference.evidence.source import LOSSY, SourceImage
+from inference.evidence.source import LOSSY, NO_DECIDING, SourceImage
 from models.manifest import Manifest
 
 
 def secondary_capture(
-    result: ModelResult, manifest: Manifest, source: SourceImage, at: datetime
+    result: ModelResult, manifest: Manifest, sources: Mapping[int, SourceImage], at: datetime
 ) -> Dataset:
-    """Make the key image of a result, whose deciding image `source` is.
+    """Make the key image of a result; `sources` are by slice number.
 
-    Raises EvidenceRefused when the result has no picture.
+    Raises EvidenceRefused when the result has no picture, or its image is missing.
     """
     if result.explanation is None:
         raise EvidenceRefused("The result has no picture.")
+    source = sources.get(result.explanation.slice_number)
+    if source is None:
+        raise EvidenceRefused(NO_DECIDING)
     header = source.header
     name = name_of(Kind.PICTURE, str(header.StudyInstanceUID), result)
     made = SOPClass(

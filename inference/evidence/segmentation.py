@@ -8,7 +8,8 @@ from datetime import datetime
 from functools import partial
 
 import numpy as np
-from highdicom import AlgorithmIdentificationSequence
+from highdicom import AlgorithmIdentificationSequence, PlanePositionSequence
+from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.dataset import Dataset
 
@@ -17,7 +18,8 @@ from inference.errors import EvidenceRefused
 from inference.evidence import codes as concepts
 from inference.evidence.equipment import equipment, stamped
 from inference.evidence.objects import Kind, content_uid, name_of, tracking_uid
-from inference.evidence.source import NO_PLACE, SourceImage
+from inference.evidence.source import NO_PLACE, SourceImage, headers_of
+from inference.explain.overlay import LINE
 from models.manifest import Manifest
 
 MOST_FRAMES = 128
@@ -27,10 +29,10 @@ object's description says so: a viewer should open it at once."""
 
 @dataclass(frozen=True)
 class Segmented:
-    """The object, and the number of the frame (from 1) that lies on each image, by its UID."""
+    """The object, and the number of the frame (from 1) that lies on each image, by its key."""
 
     data_set: Dataset
-    frames: Mapping[str, int]
+    frames: Mapping[tuple[str, int], int]
 
 
 def kept_outlines(result: ModelResult) -> tuple[SliceOutline, ...]:
@@ -73,6 +75,7 @@ def segmentation(
         content_description=_kept(outlines, result),
         series_description=name.description,
         omit_empty_frames=False,
+        plane_positions=_positions(images),
         coding_schemes=[concepts.SCHEME],
         **equipment(result, manifest),
     )
@@ -95,8 +98,6 @@ def _image(outline: SliceOutline, sources: Mapping[int, SourceImage]) -> SourceI
     image = sources.get(outline.slice_number)
     if image is None:
         raise EvidenceRefused("An image that was outlined is not in the archive.")
-    if image.frames > 1:
-        raise EvidenceRefused("Outlines on images of several frames are not written as segments.")
     if outline.mask.shape != (image.rows, image.columns):
         raise EvidenceRefused("The archive's image is not of the size that was outlined.")
     return image
@@ -109,7 +110,15 @@ def _of_one_kind(images: Sequence[SourceImage]) -> list[Dataset]:
     spaces = {str(image.header.get("FrameOfReferenceUID", "")) for image in images}
     if len(spaces) > 1:
         raise EvidenceRefused("The outlined images do not lie in one frame of reference.")
-    return [image.header for image in images]
+    return headers_of(images)
+
+
+def _positions(images: Sequence[SourceImage]) -> list[PlanePositionSequence] | None:
+    """Where the frames lie, if they are some of those of one image; else as their images do."""
+    if images[0].frames == 1:
+        return None
+    planes = [image.geometry for image in images if image.geometry]
+    return [PlanePositionSequence("PATIENT", each.position_mm) for each in planes]
 
 
 def _segment(result: ModelResult, manifest: Manifest, study_uid: str) -> SegmentDescription:
@@ -128,6 +137,7 @@ def _segment(result: ModelResult, manifest: Manifest, study_uid: str) -> Segment
             version=result.model_version[:64],
             source=manifest.developer[:64],
         ),
+        display_color=CIELabColor.from_rgb(*LINE),
         tracking_uid=tracking_uid(study_uid, result, structure.key),
         tracking_id=f"AI {result.model_id} {structure.key}"[:64],
         anatomic_regions=[site] if site is not None else None,
@@ -147,10 +157,11 @@ def _fix_dimension_uid(made: Dataset, sop_instance_uid: str) -> None:
         item.DimensionOrganizationUID = own
 
 
-def _frames(made: Dataset) -> dict[str, int]:
+def _frames(made: Dataset) -> dict[tuple[str, int], int]:
     """Frames are in the order of the library, so each is found by the image that it refers to."""
     found = {}
     for number, group in enumerate(made.PerFrameFunctionalGroupsSequence, start=1):
         image = group.DerivationImageSequence[0].SourceImageSequence[0]
-        found[str(image.ReferencedSOPInstanceUID)] = number
+        frame = int(image.get("ReferencedFrameNumber", 1))
+        found[str(image.ReferencedSOPInstanceUID), frame] = number
     return found

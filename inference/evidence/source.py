@@ -8,7 +8,7 @@ type demands is left out. Nothing is ever invented, and the pixels are not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -21,6 +21,7 @@ from pydicom.valuerep import validate_value
 from inference.analysis import StudyIdentity
 from inference.boundary import contained
 from inference.errors import EvidenceRefused, IdentityMismatch, UnreadableInstance
+from inference.evidence.frame_groups import decimals, pixel_measures, place_frames
 from inference.frames import frame_facts
 from inference.identity import identity_of
 from inference.instance import Instance, read_instance, text_of, values_of
@@ -38,7 +39,7 @@ LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompr
 
 _SEXES = ("M", "F", "O")
 
-
+NO_DECIDING = "The image that the picture shows is not in the archive."
 NO_PLACE = "The images state no plane in a frame of reference, without which this has no place."
 
 
@@ -46,9 +47,10 @@ NO_PLACE = "The images state no plane in a frame of reference, without which thi
 class SourceImage:
     """One image of the archive, as objects refer to it.
 
-    `header` holds what an object takes over and how the image is referred to. `frame` counts from
-    1. `geometry` is ``None`` without a plane in the patient, or without a frame of reference in
-    which it lies. `spacing_mm` (between rows, between columns) may be known all the same.
+    `header` holds what an object takes over and how the image is referred to; all frames of an
+    instance have the same. `frame` counts from 1. `geometry` is ``None`` without a plane in the
+    patient, or without a frame of reference in which it lies. `spacing_mm` (between rows, between
+    columns) may be known all the same.
     """
 
     header: Dataset
@@ -63,6 +65,11 @@ class SourceImage:
     def sop_instance_uid(self) -> str:
         """SOP Instance UID (0008,0018)."""
         return str(self.header.SOPInstanceUID)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """By what an object refers to it: its SOP Instance UID and the number of its frame."""
+        return self.sop_instance_uid, self.frame
 
     @property
     def pixel_aspect(self) -> float:
@@ -89,6 +96,8 @@ def source_image(
     placed = bool(text_of(instance.header, "FrameOfReferenceUID"))
     with contained(_unreadable):
         header = _cleaned(instance, meant.geometry if placed else None, meant.spacing_mm)
+        if placed and len(facts) > 1:
+            place_frames(header, [each.geometry for each in facts])
     return SourceImage(
         header=header,
         rows=instance.layout.rows,
@@ -98,6 +107,22 @@ def source_image(
         geometry=meant.geometry if placed else None,
         spacing_mm=meant.spacing_mm,
     )
+
+
+def headers_of(images: Iterable[SourceImage]) -> list[Dataset]:
+    """The headers of images, each instance once.
+
+    Raises EvidenceRefused for what an object cannot refer to: several instances of several frames,
+    or one whose frames do not lie in parallel.
+    """
+    found = {image.sop_instance_uid: image for image in images}
+    framed = [image for image in found.values() if image.frames > 1]
+    if framed and len(found) > 1:
+        raise EvidenceRefused("The images are in several objects of several frames.")
+    for image in framed:
+        if image.geometry and "PerFrameFunctionalGroupsSequence" not in image.header:
+            raise EvidenceRefused("The frames of the image do not all lie in one direction.")
+    return [image.header for image in found.values()]
 
 
 def made_at(source: SourceImage, at: datetime) -> datetime:
@@ -147,14 +172,14 @@ def _place(
 ) -> None:
     """What says where the image lies; all of it or, where it cannot be true, nothing."""
     if spacing_mm is not None:
-        clean.PixelSpacing = _decimals(spacing_mm)
+        clean.PixelSpacing = decimals(spacing_mm)
     if geometry is None:
         clean.PatientOrientation = _two(header)
         return
     clean.FrameOfReferenceUID = UID(text_of(header, "FrameOfReferenceUID"))
     clean.PositionReferenceIndicator = _valid(header, "PositionReferenceIndicator")
-    clean.ImagePositionPatient = _decimals(geometry.position_mm)
-    clean.ImageOrientationPatient = _decimals((*geometry.row_cosines, *geometry.column_cosines))
+    clean.ImagePositionPatient = decimals(geometry.position_mm)
+    clean.ImageOrientationPatient = decimals((*geometry.row_cosines, *geometry.column_cosines))
     clean.SliceThickness = _thickness(header, geometry)
 
 
@@ -163,8 +188,12 @@ def _thickness(header: Dataset, geometry: PlaneGeometry) -> str:
 
     Where nothing is stated, a voxel is taken to be no thicker than it is wide: it claims the least.
     """
-    stated = _valid(header, "SliceThickness") or _valid(header, "SpacingBetweenSlices")
-    return stated or _decimals(geometry.spacing_mm[:1])[0]
+    said = (
+        _valid(measures, keyword)
+        for keyword in ("SliceThickness", "SpacingBetweenSlices")
+        for measures in pixel_measures(header)
+    )
+    return next(filter(None, said), "") or decimals(geometry.spacing_mm[:1])[0]
 
 
 def _two(header: Dataset) -> list[str] | None:
@@ -172,11 +201,6 @@ def _two(header: Dataset) -> list[str] | None:
     directions = [str(value) for value in values_of(header, "PatientOrientation")]
     letters = all(re.fullmatch(r"[ARPLHF]{1,3}", each) for each in directions)
     return directions if len(directions) == 2 and letters else None
-
-
-def _decimals(numbers: Sequence[float]) -> list[str]:
-    """As a decimal string holds them: at most 16 characters (PS3.5 6.2, VR DS)."""
-    return [f"{number:.10g}"[:16] for number in numbers]
 
 
 def _valid(header: Dataset, keyword: str) -> str:

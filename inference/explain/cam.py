@@ -18,11 +18,12 @@ def class_maps(feature_map: FloatArray, class_weights: FloatArray) -> FloatArray
     return np.reshape(maps, (-1, down, across))
 
 
-def heatmap(speaking: FloatArray) -> FloatArray:
+def heatmap(speaking: FloatArray, scale: FloatArray | None = None) -> FloatArray:
     """What speaks for a label in each cell -> 0 to 1 (the strongest); all zero when nothing does.
 
-    `speaking` is (down, across); what speaks against the label is left out.
+    `speaking` is (down, across); what speaks against the label is left out. The strongest cell is
+    that of `scale` if it is given, the map of another slice: what is stronger is 1, too.
     """
+    top = float((speaking if scale is None else scale).max(initial=0))
     positive = np.maximum(speaking, 0)
-    top = float(positive.max(initial=0))
-    return np.asarray(positive / top if top > 0 else positive, np.float32)
+    return np.asarray(np.minimum(positive / top, 1) if top > 0 else 0 * positive, np.float32)

@@ -36,7 +36,8 @@ from models.preprocess import InputSpec
 DISCLAIMER = "Not for diagnosis on its own"
 _HEAT_ALPHA, _PROBABILITY_ALPHA = 0.55, 0.3  # an outlined region must stay visible under its colour
 _FAINTEST = 0.12
-_LINE, _LINE_WIDTH, _EDGE_WIDTH = (0, 229, 255), 2, 4  # a colour that the map does not have
+LINE = (0, 229, 255)  # a colour that the map does not have
+_LINE_WIDTH, _EDGE_WIDTH = 2, 4
 
 # black-purple-orange-yellow: lightness grows evenly, and colour-blind readers see the same order
 _STOPS = (0.0, 0.13, 0.25, 0.38, 0.5, 0.63, 0.75, 0.88, 1.0)
@@ -171,7 +172,7 @@ def _on_canvas(contour: FloatArray, image: ImageSlice, canvas: Canvas) -> FloatA
 def _draw_lines(picture: Image.Image, lines: Sequence[FloatArray]) -> None:
     """A bright line with a dark edge: it is seen on any ground."""
     pen = ImageDraw.Draw(picture)
-    for colour, width in (((0, 0, 0), _EDGE_WIDTH), (_LINE, _LINE_WIDTH)):
+    for colour, width in (((0, 0, 0), _EDGE_WIDTH), (LINE, _LINE_WIDTH)):
         for line in lines:
             pen.line(line.ravel().tolist(), fill=colour, width=width, joint="curve")
 

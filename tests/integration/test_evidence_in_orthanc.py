@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from io import BytesIO
-from typing import Any
 
 import highdicom
 import numpy as np
@@ -14,39 +12,13 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 
 from cds_service.clients.dicomweb import Archive
-from cds_service.clients.http import HttpClient
-from cds_service.clients.policy import HttpPolicy
-from cds_service.clients.stow import StowService
-from cds_service.evidence.keeping import EvidenceKeeper, Shelf
 from cds_service.evidence.ledger import Told
-from cds_service.queue.state import StudyRecord
-from cds_service.security.egress import Allowance
-from inference.analysis import Analysis
-from inference.evidence.objects import EvidenceObject, Kind
-from tests.doubles.evidence import KnownStudy, known_study
-from tests.doubles.evidence_cases import ALL, AT, manifest_of
+from inference.evidence.objects import Kind
+from tests.doubles.evidence import known_study
+from tests.doubles.evidence_keeping import keeping
 from tests.peers.orthanc import Orthanc
 
 pytestmark = pytest.mark.peer
-
-RECORD = StudyRecord("5d" * 16)
-
-
-class Ledger:
-    """Remembers what was told."""
-
-    def __init__(self) -> None:
-        self.told: list[Told] = []
-
-    def tell(self, study: str, told: Told) -> None:
-        self.told.append(told)
-
-
-def order(study: KnownStudy) -> dict[str, Any]:
-    uid = study.analysis.identity.study_uid
-    return {
-        "tenant": "north", "study_uid": uid, "archive": "pacs", "patient_reference": "Patient/1",
-    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,33 +26,17 @@ def kept(orthanc: Orthanc) -> Iterator[tuple[Mapping[str, Dataset], list[Told], 
     """What Orthanc gives back after the same evidence was kept twice."""
     study = known_study()
     orthanc.stow(study.files.values())
-    base = Allowance("Orthanc", orthanc.base_url, http_ok=True)
-    archive, stow = Archive(base), StowService(HttpClient(base, policy=HttpPolicy()))
-    ledger, seen = Ledger(), list[EvidenceObject]()
-
-    def verified(*told: Any) -> None:
-        seen.extend(told[3])
-
-    results = (study.found, study.outlined)
-    keeper = EvidenceKeeper(
-        {"north": Shelf(ALL, {"pacs": archive}, {"pacs": stow})},
-        {result.model_id: manifest_of(result) for result in results},
-        ledger,  # type: ignore[arg-type]  # a double of the protocol that is used
-        lambda: AT,
-        verified,
-    )
-    analysis: Analysis = replace(study.analysis, results=results)
-    keeper.keep(order(study), RECORD, analysis)
-    keeper.keep(order(study), RECORD, analysis)
-    back = {
-        f"{each.model_id} {each.name.kind}": dcmread(
-            BytesIO(next(archive.retrieve(each.study_uid, each.name.series_uid)))
-        )
-        for each in seen
-    }
-    yield back, [told for told in ledger.told if not told.under_way], archive
-    archive.close()
-    stow.close()
+    with keeping(study, orthanc.base_url) as keeper:
+        keeper.keep()
+        keeper.keep()
+        archive = keeper.archive
+        back = {
+            f"{each.model_id} {each.name.kind}": dcmread(
+                BytesIO(next(archive.retrieve(each.study_uid, each.name.series_uid)))
+            )
+            for each in keeper.seen
+        }
+        yield back, [told for told in keeper.ledger.told if not told.under_way], archive
 
 
 def test_all_of_it_is_there_and_a_repeat_stores_nothing_twice(
@@ -122,7 +78,8 @@ def test_the_report_that_comes_back_refers_to_the_segment_and_holds_its_area(
     study = known_study()
     back = kept[0]
     report = highdicom.sr.srread(_file(back[f"{study.outlined.model_id} report"]))
-    (group,) = report.content.get_planar_roi_measurement_groups()
+    line, group = report.content.get_planar_roi_measurement_groups()
+    assert line.tracking_uid == group.tracking_uid
     (area,) = group.get_measurements()
     assert area.value == pytest.approx(study.outlined.measurements[0].value, rel=1e-5)
     segment = back[f"{study.outlined.model_id} outline"].SOPInstanceUID

@@ -69,4 +69,5 @@ def _objects(study: KnownStudy) -> dict[Kind, object]:
 
 def _heat(study: KnownStudy) -> np.ndarray:
     heat = _objects(study)[Kind.MAP]
-    return np.frombuffer(heat.FloatPixelData, "<f4").reshape(heat.Rows, heat.Columns)
+    frames = np.frombuffer(heat.FloatPixelData, "<f4").reshape(-1, heat.Rows, heat.Columns)
+    return frames[(study.found.deciding_slice or 0) - 1]

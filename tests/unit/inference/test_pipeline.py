@@ -70,6 +70,10 @@ def test_a_finding_is_stated_with_its_evidence(analyser: Analyser) -> None:
     assert explanation.slice_number == result.deciding_slice
     assert explanation.label_key == "glow"
     assert explanation.heatmap.max() == 1
+    assert {*explanation.others, explanation.slice_number} == set(range(1, 7))
+    beside = explanation.others[4 if explanation.slice_number == 3 else 3]
+    assert beside[explanation.heatmap > 0.8].min() > 0.5, "it glows on the next slice, too"
+    assert beside.max() > 10 * explanation.others[1].max()
     assert explanation.deletion_drop is not None
     assert explanation.deletion_drop > 0.2
     assert explanation.model_sha256 == result.model_sha256

@@ -27,3 +27,9 @@ def test_a_heatmap_is_between_0_and_1_and_keeps_only_what_speaks_for_the_label()
 
 def test_where_nothing_speaks_for_the_label_the_heatmap_is_empty() -> None:
     assert not heatmap(np.full((2, 2), -1, np.float32)).any()
+
+
+def test_a_heatmap_on_the_scale_of_another_slice_says_which_of_them_speaks_more() -> None:
+    scale = np.array([[-3.0, 2.0]], np.float32)
+    assert heatmap(np.array([[1.0, 5.0]], np.float32), scale).tolist() == [[0.5, 1.0]]
+    assert not heatmap(np.array([[1.0, 5.0]], np.float32), -abs(scale)).any()
