@@ -39,6 +39,14 @@ help:
 	-npm install --prefix .venv-peers --no-save --ignore-scripts --no-audit --no-fund axe-core@4.14.1
 	@touch $@
 
+# The viewer in which tests look at DICOM evidence; 48 MB to fetch, so only for who asks for it.
+OHIF := @ohif/app@3.12.10
+.venv-peers/ohif: | .venv-peers/ready
+	npm pack '$(OHIF)' --silent --pack-destination .venv-peers
+	rm -rf $@.part && mkdir $@.part && tar -xzf .venv-peers/ohif-app-*.tgz -C $@.part --strip-components=2 \
+		--exclude='*.map' --exclude=package/dist/ort package/dist
+	rm .venv-peers/ohif-app-*.tgz && mv $@.part $@
+
 demo: .venv/run
 	@$(BIN)/scanhook demo
 

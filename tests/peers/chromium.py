@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,13 @@ class Tab:
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser."""
+def chromium(flags: Sequence[str] = ()) -> Iterator[Any]:
+    """A browser, with more `flags` than it has anyway."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS.split())
+        args = [*FLAGS.split(), *flags]
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=args)
         try:
             yield browser
         finally:
