@@ -262,6 +262,7 @@ def _result_card(
     label = result.finding if result else None
     speaking = [r for r in found.results if r.finding] or found.results
     models = dict.fromkeys((r.model_id, r.model_version) for r in speaking)
+    gone = [f"{r.model_id}@{r.model_version}" for r in study.recalled]
     extension = {
         "study": record.id,
         "state": str(record.state),
@@ -275,9 +276,9 @@ def _result_card(
         "measurements": [_measurement(r, m) for r in found.results for m in r.measurements],
         "steps_ms": dict(found.steps_ms),
         "reasons": _reason_kinds(found),
-        "recalled": [f"{r.model_id}@{r.model_version}" for r in study.recalled],
+        "recalled": gone,
     }
-    named = (*_named(result), found.outcome, *extension["recalled"])
+    named = (*_named(result), found.outcome, *gone)
     name = _uuid(record.id, record.instance_digest, record.models, *named)
     lines = [lines[0], *recalled(study.recalled), *lines[1:]]
     card = _card(site, name, indicator, text, "\n\n".join(filter(None, lines)), extension)

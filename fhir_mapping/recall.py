@@ -19,11 +19,16 @@ from fhir_mapping.existing import Standing, stamped, unstamped, updating
 from fhir_mapping.forms import Item
 from fhir_mapping.identity import IDENTIFIER_ROOT, Identity, digest
 from fhir_mapping.narrative import narrative
-from fhir_mapping.reading import Json, members
+from fhir_mapping.reading import Json, codings, member, members
+from fhir_mapping.reading import text as text_of
 from fhir_mapping.text import plain
 
 RECALLED = "This AI result was recalled. It must not be used."
 SUPERSEDED = "A newer AI analysis of this study does not state this any more."
+PARTLY = (
+    "What one model version said was recalled and is taken out of this AI report. "
+    "What the others said stands in its results."
+)
 DOUBLE = "This AI result was written twice by mistake. The other one stands."
 
 
@@ -62,6 +67,30 @@ def voiding(found: Json, recall: Recall) -> Resource:
     meta = found.get("meta")
     version = meta.get("versionId") if isinstance(meta, dict) else None
     return updating(voided(found, recall), f"{kind}/{own_id}", str(version) if version else None)
+
+
+def amending(found: Json, left: Sequence[Json], recall: Recall) -> Resource:
+    """Return the entry that takes a recalled version out of a report of several models.
+
+    `left` are the Observations of the others, which the report goes on to rest on. Its conclusion
+    was about all of them, so it states none of them any more; their codes stay.
+    """
+    standing = Standing.of(found)
+    rows = (("Recalled model", recall.name), ("Recalled at", recall.instant))
+    text = narrative("Preliminary AI report, partly recalled", (PARTLY,), rows, None)
+    stated = set[object]().union(*(_names(member(each, "valueCodeableConcept")) for each in left))
+    codes = [c for c in members(found, "conclusionCode") if stated & _names(c)]
+    made = {**_void(found, PARTLY, text), "status": standing.status}
+    made["result"] = [{"reference": f"Observation/{each['id']}"} for each in left]
+    made = {name: value for name, value in made.items() if name != "conclusionCode"}
+    amended = made | ({"conclusionCode": codes} if codes else {})
+    return updating(stamped(amended, IDENTIFIER_ROOT), standing.reference, standing.version)
+
+
+def _names(concept: Json) -> set[object]:
+    """What a CodeableConcept says: its codes, or its text if it has none."""
+    codes, said = codings({"of": concept}, "of"), text_of(concept, "text")
+    return {*codes} or ({said} if said else set())
 
 
 def superseding(found: Json, recorded: datetime) -> Resource:

@@ -18,11 +18,12 @@ from typing import Any
 from cds_service.clients.errors import BadAnswer, Conflict, NotFound, Rejected, UpstreamError
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.interactions import patient_of
+from cds_service.writing.confirming import confirm, following
 from cds_service.writing.writer import FhirWriter
 from fhir_mapping.existing import Standing, ours
 from fhir_mapping.identity import IDENTIFIER_ROOT
 from fhir_mapping.reading import Json, member, members, text
-from fhir_mapping.recall import Recall, recall_provenance, voiding
+from fhir_mapping.recall import Recall, amending, recall_provenance, voiding
 
 Resource = dict[str, Any]
 
@@ -40,8 +41,9 @@ class Row:
 
 
 OPEN, DONE, ALREADY, KEPT = "to be recalled", "recalled", "recalled before", "a person's, kept"
+AMENDED = "recalled in part: other models answered, too"
 UNASKED = "not asked: the tenant has no backend"
-STATES = (OPEN, DONE, ALREADY, KEPT, UNASKED)
+STATES = (OPEN, DONE, AMENDED, ALREADY, KEPT, UNASKED)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,13 @@ class Recaller:
         observations = {_place(o): o for o in self._observations(devices)}
         for report in self._reports(devices, observations):
             results = [observations.pop(r) for r in _results(report) if r in observations]
-            yield from self._taken(report, results, devices, dry_run=dry_run)
+            gone = {_place(each) for each in results}
+            left = self._standing(r for r in _results(report) if r not in gone) if results else []
+            if left and _state(report) is OPEN:
+                yield self._amended(report, left, dry_run=dry_run)
+                yield from self._taken(results[0], results[1:], devices, dry_run=dry_run)
+            else:
+                yield from self._taken(report, results, devices, dry_run=dry_run)
         for observation in observations.values():
             yield from self._taken(observation, (), devices, dry_run=dry_run)
 
@@ -180,6 +188,27 @@ class Recaller:
         day = (text(resource, "issued") or "")[:10]
         early = self.since is not None and day < self.since.isoformat()
         return not early and (self.until is None or day <= self.until.isoformat())
+
+    def _standing(self, places: Iterable[str]) -> list[Resource]:
+        """Those of some Observations that are not void."""
+        found = []
+        for place in places:
+            with suppress(NotFound):
+                found.append(self.server.read(place))
+        return [each for each in found if not Standing.of(each).void]
+
+    def _amended(self, report: Resource, left: Sequence[Resource], *, dry_run: bool) -> Row:
+        """A report of several models, of which one is recalled."""
+        place, issued = _place(report), text(report, "issued") or ""
+        if dry_run:
+            return Row(place, issued, OPEN)
+        try:
+            written = self.server.write(amending(report, left, self.recall))
+            version = written.version or following(Standing.of(report).version)
+            confirm(self.server, self.server.read(place), version)
+        except UpstreamError as error:
+            return Row(place, issued, f"failed: {error.kind}")
+        return Row(place, issued, AMENDED)
 
     def _taken(
         self,

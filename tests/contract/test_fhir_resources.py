@@ -28,7 +28,7 @@ from fhir_mapping.existing import Standing, standing
 from fhir_mapping.forms import transaction
 from fhir_mapping.identity import report_identity
 from fhir_mapping.outcome import operation_outcome
-from fhir_mapping.recall import Recall, recall_provenance, voided
+from fhir_mapping.recall import Recall, amending, recall_provenance, voided
 from fhir_mapping.study import StudyRef
 from inference.analysis import ModelResult
 from tests.peers import pyrofile
@@ -123,6 +123,11 @@ def written() -> dict[str, Resource]:
                 found[f"{name}, {option}: {kind}"] = entry["resource"]
     for name in ("DiagnosticReport", "Observation"):
         found[f"recalled: {name}"] = voided(found[f"finding, full: {name}"], RECALL)
+    report, left = (found[f"finding, full: {n}"] for n in ("DiagnosticReport", "Observation"))
+    amended = amending({**report, "id": "r1"}, [{**left, "id": "o1"}], RECALL)
+    found["recalled in part: DiagnosticReport"] = {
+        k: v for k, v in amended["resource"].items() if k != "id"
+    }
     recalled = recall_provenance(RECALL, ["DiagnosticReport/r1"], [{"type": "Device"}], "")
     found["recalled: Provenance"] = recalled.resource
     for name, interaction in INTERACTIONS.items():

@@ -16,16 +16,16 @@ from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import HttpPolicy
 from cds_service.recalls import Recalled, Recalls
 from cds_service.security.egress import Allowance
-from cds_service.writing.recall import ALREADY, DONE, KEPT, OPEN, Recaller
+from cds_service.writing.recall import ALREADY, AMENDED, DONE, KEPT, OPEN, Recaller
 from fhir_mapping.existing import standing
 from fhir_mapping.identity import device_identity, report_identity
-from fhir_mapping.recall import DOUBLE, RECALLED, Recall, taken_back, voided
+from fhir_mapping.recall import DOUBLE, PARTLY, RECALLED, Recall, taken_back, voided
 from inference.analysis import Analysis, ModelResult
 from tests.doubles.faulty_http import Reply, Seen, answer
 from tests.doubles.fhir_server import FhirDouble, Quirks
 from tests.unit.cds_service.writing.test_superseding import elsewhere, nothing
 from tests.unit.cds_service.writing.test_writer import reports, write
-from tests.unit.fhir_mapping.cases import FULL_REF, NEGATIVE, RESULT, analysis_of
+from tests.unit.fhir_mapping.cases import FULL_REF, NEGATIVE, RESULT, UNCODED_FINDING, analysis_of
 
 RECALL = Recall(
     RESULT.model_id,
@@ -200,6 +200,31 @@ def test_what_was_superseded_before_the_recall_is_not_stated_anew(
         write(reports(double))
         assert double.store[place] == before[place]
         assert {row.reference: row.state for row in recaller(double).rows()}[place] == ALREADY
+
+
+@pytest.mark.parametrize("rewrites", [lambda resource: resource, narrated])
+def test_only_what_the_recalled_version_said_leaves_a_report_of_several(
+    rewrites: Callable[[Any], Any],
+) -> None:
+    other = replace(OTHER, finding=UNCODED_FINDING.finding)
+    with FhirDouble(Quirks(rewrites=rewrites)) as double:
+        first = write(reports(double), analysis_of(RESULT, other))
+        codes = double.store[first]["conclusionCode"]
+        assert len(codes) == 2
+        assert set(states(recaller(double).rows(dry_run=True)).values()) == {OPEN}
+        assert states(recaller(double).rows()) == {"DiagnosticReport": AMENDED, "Observation": DONE}
+        report = double.store[first]
+        (stays,) = [o for o in double.of("Observation") if o["status"] != VOID]
+        assert double.store[stays["device"]["reference"]]["modelNumber"] == OTHER.model_id
+        assert (report["status"], report["conclusion"]) == ("preliminary", PARTLY)
+        assert report["result"] == [{"reference": f"Observation/{stays['id']}"}]
+        assert report["conclusionCode"] == [c for c in codes if c == stays["valueCodeableConcept"]]
+        assert "presentedForm" not in report
+        before = dict(double.store)
+        assert set(states(recaller(double).rows()).values()) == {ALREADY}
+        assert double.store == before
+        newer = replace(analysis_of(other), instance_digest="ef" * 32)
+        assert write(reports(double), newer) == first, "it is ours, and goes on as the report"
 
 
 @pytest.mark.parametrize("images", ["ef" * 32, "0a" * 32])
