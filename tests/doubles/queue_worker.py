@@ -13,6 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from redis.exceptions import RedisError
+
+from cds_service.queue import QueueUnavailable
+
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_S = 60.0
 """How long what takes a moment may take on a machine where others compute, too."""
@@ -89,11 +93,18 @@ def eventually(
 ) -> float:
     """Wait for a condition; how long it took. Fails with the log if it never holds.
 
-    `within_s` is what it takes at most on a machine of one's own.
+    `within_s` is what it takes at most on a machine of one's own. A queue that does not answer in
+    time is asked again.
     """
     begun, patience_s = time.monotonic(), max(within_s, SHARED_S)
-    while not condition():
+    while not _holds(condition):
         waited = time.monotonic() - begun
         assert waited < patience_s, f"not within {patience_s} s\n{log()[-6000:]}"
         time.sleep(0.02)
     return time.monotonic() - begun
+
+
+def _holds(condition: Callable[[], Any]) -> bool:
+    with contextlib.suppress(QueueUnavailable, RedisError):
+        return bool(condition())
+    return False

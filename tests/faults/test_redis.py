@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,14 +42,8 @@ def submit(dispatcher: Any, name: str, **order: Any) -> Any:
 
 def accepted_in_the_end(dispatcher: Any, name: str, **order: Any) -> Any:
     """Order the study as often as a chart is opened until the queue has time for it."""
-    found = []
-
-    def accepts() -> bool:
-        with suppress(QueueUnavailable):  # a hook does not wait longer for a busy machine
-            found.append(submit(dispatcher, name, **order))
-        return bool(found)
-
-    eventually(accepts, 20)
+    found: list[Any] = []
+    eventually(lambda: found.append(submit(dispatcher, name, **order)) or found, 20)
     return found[0]
 
 
