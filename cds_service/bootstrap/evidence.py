@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cds_service.bootstrap.site import Site
 from cds_service.errors import UnsafeSettings
+from cds_service.evidence.again import EvidenceAgain
+from cds_service.evidence.lane import EvidenceLane
 from cds_service.queue.state import StudyRecord
 from cds_service.reports import Extras, no_extras
 from cds_service.settings import TenantSettings
-from cds_service.tasks import Ended, ReportWriter
+from cds_service.tasks import Ended, ReportWriter, StudyTask
 from inference.analysis import Analysis
 from inference.evidence.objects import Kind
 
@@ -45,27 +47,32 @@ def report_extras(site: Site, tenant: TenantSettings) -> Extras:
 
 
 def keeping(site: Site, writers: Mapping[str, ReportWriter], then: Ended) -> Ended:
-    """What is done when a study has ended: its evidence is kept, then `then`."""
-    wanting = [tenant for tenant in site.settings.tenants if tenant.evidence.objects]
-    if not wanting:
+    """What is done when a study has ended: its evidence is kept, or queued again, then `then`."""
+    if not any(tenant.evidence.objects for tenant in site.settings.tenants):
         return then
     refuse_without_libraries(site)
-    keeper = _keeper(site, wanting, writers)
+    keeper, lane = _keeper(site, writers), EvidenceLane(site.dispatcher(patient=True))
 
     def ended(order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -> None:
-        keeper.keep(order, record, analysis)
+        if keeper.keep(order, record, analysis):
+            lane.offer(order, record, analysis.instance_digest)
         then(order, record, analysis)
 
     return ended
 
 
-def _keeper(
-    site: Site, wanting: list[TenantSettings], writers: Mapping[str, ReportWriter]
-) -> EvidenceKeeper:
+def keeping_again(site: Site, task: Callable[[], StudyTask]) -> EvidenceAgain:
+    """What takes up evidence that was not stored when its study ended."""
+    refuse_without_libraries(site)
+    return EvidenceAgain(task, _keeper(site, task().writers))
+
+
+def _keeper(site: Site, writers: Mapping[str, ReportWriter]) -> EvidenceKeeper:
     from cds_service.evidence.keeping import EvidenceKeeper, Shelf  # half a second: highdicom
     from cds_service.evidence.mentioning import Mentioning
 
     archives = {archive.name: archive for archive in site.settings.archives}
+    wanting = [tenant for tenant in site.settings.tenants if tenant.evidence.objects]
     return EvidenceKeeper(
         shelves={
             tenant.name: Shelf(

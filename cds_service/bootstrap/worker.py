@@ -9,12 +9,14 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from cds_service.bootstrap.evidence import keeping, report_extras
+from cds_service.bootstrap.evidence import keeping, keeping_again, report_extras
 from cds_service.bootstrap.models import ServingModels, in_both
 from cds_service.bootstrap.site import Site
 from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
 from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
+from cds_service.evidence.again import EvidenceAgain
+from cds_service.evidence.lane import is_evidence_order
 from cds_service.explanation import ModelNotes, notes_of
 from cds_service.ops.drift import DriftNotes
 from cds_service.orders import as_held, content_of
@@ -99,6 +101,10 @@ class WarmStudyTask:
         return shadow_run(self._site, self._models)
 
     @cached_property
+    def _evidence(self) -> EvidenceAgain:
+        return keeping_again(self._site, lambda: self._task)
+
+    @cached_property
     def _follow_up(self) -> FollowUp:
         served = self._site.models_in_use(self._site.disabled_models(patient=True))
 
@@ -119,6 +125,8 @@ class WarmStudyTask:
             self._shadow(order, job)
         elif is_notice(order):
             self._follow_up(order, job)
+        elif is_evidence_order(order):
+            self._evidence(order, job)
         else:
             self._task(order, job)
         if time.monotonic() - self._expired_s > EXPIRE_EVERY_S:

@@ -35,6 +35,11 @@ LOOKS_S = (0.0, 0.5, 1.0, 2.0)
 """Waits before each look: an archive may answer before it has indexed what it took."""
 
 
+_NOT_LISTED = "not-listed"
+_PASSING = (_NOT_LISTED, str(Said.BUSY))
+"""How the kinds of failure begin that may be gone when the archive is asked again."""
+
+
 class Archive(Protocol):
     """An archive that is read (see `clients.dicomweb`)."""
 
@@ -90,30 +95,36 @@ class EvidenceKeeper:
     verified: Verified = _nobody
     sleep: Callable[[float], None] = time.sleep
 
-    def keep(self, order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -> None:
-        """Keep one study's evidence; never raises: the study is over, and its result is written."""
+    def keep(self, order: Mapping[str, Any], record: StudyRecord, analysis: Analysis) -> bool:
+        """Keep one study's evidence; whether something is missing that a later attempt may bring.
+
+        Never raises: the study is over, and its result is written.
+        """
         shelf = self.shelves.get(ref_of(order).tenant)
         if shelf is None or not shelf.kinds or not analysis.results:
-            return
+            return False
         self._tell(record, UNDER_WAY)
         try:
             with contained(_failed):
-                told = self._attempt(order, record, analysis, shelf)
+                told, again = self._attempt(order, record, analysis, shelf)
         except InferenceError as error:
-            told = Told(failed=1, kinds=(error.kind,))
+            told, again = Told(failed=1, kinds=(error.kind,)), error.retryable
         self._tell(record, told)
+        return again
 
     def _attempt(
         self, order: Mapping[str, Any], record: StudyRecord, analysis: Analysis, shelf: Shelf
-    ) -> Told:
-        told = Told(failed=1)
+    ) -> tuple[Told, bool]:
+        told, again = Told(failed=1), False
         try:
             there, told = self._kept(analysis, shelf, ref_of(order).ref.archive)
+            again = any(kind.startswith(_PASSING) for kind in told.kinds)
             if there:
                 self.verified(order, record, analysis, there)
         except (UpstreamError, MappingError, ServiceError) as error:
             told = replace(told, kinds=(*told.kinds, error.kind))
-        return told
+            again = again or error.retryable
+        return told, again
 
     def _tell(self, record: StudyRecord, told: Told) -> None:
         if not told.under_way:
@@ -202,7 +213,7 @@ def _listed(one: EvidenceObject, archive: Archive) -> bool:
 def _why(receipt: Receipt | None) -> str:
     """The kind of failure of an object that is not there."""
     if receipt is None or receipt.said in (Said.STORED, Said.WARNED, Said.NOTHING):
-        return "not-listed"
+        return _NOT_LISTED
     return str(receipt.said) if receipt.reason is None else f"{receipt.said}-{receipt.reason:04x}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cds_service.evidence.lane import of_evidence
 from cds_service.queue.records import FAILED, StudyRecords
 from cds_service.shadow.lane import of_shadow
 from cds_service.triggers.notices import of_notice
@@ -20,10 +21,10 @@ def failed_studies(records: StudyRecords) -> int:
 
 
 def _studies(ids: Iterable[str]) -> int:
-    """How many are studies; the rest are shadow runs and notices."""
+    """How many are studies; the rest are other jobs with a record."""
     return sum(is_study(each) for each in ids)
 
 
 def is_study(record_id: str) -> bool:
-    """Whether a record is that of a study, and not of a shadow run or a notice."""
-    return not (of_shadow(record_id) or of_notice(record_id))
+    """Whether a record is that of a study: not of a shadow run, a notice, or evidence alone."""
+    return not (of_shadow(record_id) or of_notice(record_id) or of_evidence(record_id))

@@ -14,7 +14,8 @@ from cds_service.orders import Order, ref_of
 from cds_service.queue.child import JobContext, kind_of
 from cds_service.queue.errors import QueueError
 from cds_service.queue.records import StudyRecords
-from cds_service.queue.state import State, StudyRecord
+from cds_service.queue.state import State
+from cds_service.queue.way import RecordWay
 from cds_service.shadow.ledger import ShadowLedger
 from inference.analysis import Analysis, StudyIdentity
 from inference.pipeline import Analyser
@@ -52,7 +53,7 @@ class ShadowRun:
 
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """One attempt. What goes wrong for good ends quietly: no study depends on it."""
-        asked, record = ref_of(order), _Steps(self.records, job.record)
+        asked, record = ref_of(order), RecordWay(self.records, job.record)
         try:
             seen = self._compared(asked, record)
         except QueueError:
@@ -68,7 +69,7 @@ class ShadowRun:
             self._count(job.record.job_id, each)
         record.to(State.FINAL, outcome=OUTCOME, error_kind="")
 
-    def _compared(self, asked: Order, record: _Steps) -> tuple[Disagreement, ...]:
+    def _compared(self, asked: Order, record: RecordWay) -> tuple[Disagreement, ...]:
         record.to(State.FETCHING)
         archive, serving = self.archives[asked.ref.archive], self.serving()
         first = self._analysed(serving, archive, asked, record)
@@ -80,7 +81,7 @@ class ShadowRun:
         return compare(first, second)
 
     def _analysed(
-        self, analyser: Analyser, archive: Archive, asked: Order, record: _Steps
+        self, analyser: Analyser, archive: Archive, asked: Order, record: RecordWay
     ) -> Analysis:
         study_uid = asked.ref.study_uid
         series = archive.series(study_uid)
@@ -101,14 +102,3 @@ class ShadowRun:
             "a model fell back to fp32: its two precisions disagree too often",
             extra={"model": seen.model_id, "version": seen.model_version},
         )
-
-
-class _Steps:
-    """The way of the run's own record."""
-
-    def __init__(self, records: StudyRecords, record: StudyRecord) -> None:
-        self._records, self._record = records, record
-
-    def to(self, state: State, **changes: Any) -> None:
-        if changes or self._record.state is not state:
-            self._record = self._records.advance(self._record, state, **changes)
