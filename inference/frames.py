@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from inference.boundary import contained
 from inference.errors import UnreadableInstance
 from inference.instance import Instance, values_of
+from inference.sides import stated_sides
 from models.contract import PlaneGeometry
 
 _UNIT_TOLERANCE = 1e-3  # cosines are written with few digits (PS3.3 C.7.6.2.1.1 gives no bound)
@@ -28,6 +29,7 @@ class FrameFacts:
     true: `geometry_problem` then says why, as a short code.
     `slope` and `intercept` lead from stored values to modality units (PS3.3 C.11.1).
     `window` is (centre, width) in modality units.
+    `sides` are where rows and columns lead (Patient Orientation (0020,0020)), if it can be true.
     `at_detector` says that `spacing_mm` is that of the detector of a projection: what lies in the
     patient appears enlarged (PS3.3 10.7.1.1).
     """
@@ -40,6 +42,7 @@ class FrameFacts:
     intercept: float = 0.0
     window: tuple[float, float] | None = None
     at_detector: bool = False
+    sides: tuple[str, str] | None = None
 
 
 def frame_facts(instance: Instance) -> tuple[FrameFacts, ...]:
@@ -63,6 +66,7 @@ def _facts(header: Dataset, index: int) -> FrameFacts:
         window=_window(groups),
         # a Pixel Spacing equal to that of the detector was not corrected for the magnification
         at_detector=projected is not None and spacing in (None, projected),
+        sides=stated_sides(values_of(header, "PatientOrientation")),
     )
 
 

@@ -119,6 +119,7 @@ def _image_slice(pixels: PixelArray, place: Place, facts: FrameFacts) -> ImageSl
         geometry=facts.geometry,
         spacing_mm=facts.spacing_mm,
         window=facts.window,
+        sides=facts.sides,
     )
 
 

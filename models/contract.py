@@ -101,6 +101,8 @@ class ImageSlice:
     `geometry` is ``None`` when the instance does not say where it lies.
     `spacing_mm` (between rows, between columns) may be known without a geometry (radiographs).
     `window` is the stored VOI (centre, width) in modality units, if there is one.
+    `sides` are where rows and columns lead, as radiographs state it: ("L", "F") is seen from the
+    front (Patient Orientation (0020,0020), PS3.3 C.7.6.1.1.1).
     """
 
     pixels: PixelArray
@@ -110,6 +112,7 @@ class ImageSlice:
     geometry: PlaneGeometry | None = None
     spacing_mm: tuple[float, float] | None = None
     window: tuple[float, float] | None = None
+    sides: tuple[str, str] | None = None
 
     @property
     def pixel_aspect(self) -> float:

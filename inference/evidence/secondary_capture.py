@@ -64,6 +64,7 @@ def secondary_capture(
     )
     with Image.open(io.BytesIO(result.explanation.figure_png)) as figure:
         _describe(made, np.asarray(figure.convert("RGB")))
+    made.PatientOrientation = list(source.sides[1::2]) if source.sides else None
     made.DerivationDescription = f"AI, not reviewed: slice {result.explanation.slice_number}"
     for keyword in LOSSY:
         if keyword in header:
@@ -78,7 +79,6 @@ def _describe(made: Dataset, pixels: np.ndarray) -> None:
     made.ConversionType = "SYN"
     made.BurnedInAnnotation = "YES"
     made.LossyImageCompression = "00"
-    made.PatientOrientation = None  # of the whole sheet; the letters are in the picture
     made.SamplesPerPixel, made.PhotometricInterpretation = 3, "RGB"
     made.PlanarConfiguration = 0
     made.Rows, made.Columns = pixels.shape[:2]

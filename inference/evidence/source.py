@@ -7,7 +7,6 @@ type demands is left out. Nothing is ever invented, and the pixels are not read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -24,8 +23,9 @@ from inference.errors import EvidenceRefused, IdentityMismatch, UnreadableInstan
 from inference.evidence.frame_groups import decimals, pixel_measures, place_frames
 from inference.frames import frame_facts
 from inference.identity import identity_of
-from inference.instance import Instance, read_instance, text_of, values_of
+from inference.instance import Instance, read_instance, text_of
 from inference.limits import Limits
+from inference.sides import Edges, edges_of
 from models.contract import PlaneGeometry
 
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
@@ -50,7 +50,7 @@ class SourceImage:
     `header` holds what an object takes over and how the image is referred to; all frames of an
     instance have the same. `frame` counts from 1. `geometry` is ``None`` without a plane in the
     patient, or without a frame of reference in which it lies. `spacing_mm` (between rows, between
-    columns) may be known all the same.
+    columns) may be known all the same. `sides` are those of its edges.
     """
 
     header: Dataset
@@ -60,6 +60,7 @@ class SourceImage:
     frames: int
     geometry: PlaneGeometry | None
     spacing_mm: tuple[float, float] | None
+    sides: Edges | None = None
 
     @property
     def sop_instance_uid(self) -> str:
@@ -98,6 +99,8 @@ def source_image(
         header = _cleaned(instance, meant.geometry if placed else None, meant.spacing_mm)
         if placed and len(facts) > 1:
             place_frames(header, [each.geometry for each in facts])
+        if not placed or meant.geometry is None:
+            header.PatientOrientation = list(meant.sides) if meant.sides else None
     return SourceImage(
         header=header,
         rows=instance.layout.rows,
@@ -106,6 +109,7 @@ def source_image(
         frames=len(facts),
         geometry=meant.geometry if placed else None,
         spacing_mm=meant.spacing_mm,
+        sides=edges_of(meant.geometry, meant.sides),
     )
 
 
@@ -174,7 +178,6 @@ def _place(
     if spacing_mm is not None:
         clean.PixelSpacing = decimals(spacing_mm)
     if geometry is None:
-        clean.PatientOrientation = _two(header)
         return
     clean.FrameOfReferenceUID = UID(text_of(header, "FrameOfReferenceUID"))
     clean.PositionReferenceIndicator = _valid(header, "PositionReferenceIndicator")
@@ -194,13 +197,6 @@ def _thickness(header: Dataset, geometry: PlaneGeometry) -> str:
         for measures in pixel_measures(header)
     )
     return next(filter(None, said), "") or decimals(geometry.spacing_mm[:1])[0]
-
-
-def _two(header: Dataset) -> list[str] | None:
-    """Patient Orientation (0020,0020), type 2C: of rows and of columns, or empty."""
-    directions = [str(value) for value in values_of(header, "PatientOrientation")]
-    letters = all(re.fullmatch(r"[ARPLHF]{1,3}", each) for each in directions)
-    return directions if len(directions) == 2 and letters else None
 
 
 def _valid(header: Dataset, keyword: str) -> str:

@@ -137,7 +137,7 @@ def _draw(
     picture = framed(grey.convert("RGB"), canvas)
     picture.paste(colours, (canvas.left, 0), colours)
     _draw_lines(picture, lines)
-    draw_marks(picture, image.geometry, canvas)
+    draw_marks(picture, image, canvas)
     draw_scale(picture, image, canvas)
     _draw_legend(picture, legend, canvas)
     figure = encoders.submit(encoded, picture)

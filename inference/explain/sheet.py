@@ -1,6 +1,7 @@
 """What every picture is drawn on: the image in grey, marks of orientation, texts, a footer.
 
-No text of a DICOM tag is drawn: what is written comes from the model's manifest and from here.
+No text of a DICOM tag is drawn, but for the letters of its sides: what is written comes from the
+model's manifest and from here.
 Every picture says that it is AI and not reviewed.
 """
 
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageStat
 
 from inference.explain.png import png_encode
-from models.contract import ImageSlice, PlaneGeometry
+from inference.sides import edges_of
+from models.contract import ImageSlice
 from models.errors import UnusablePixels
 from models.preprocess import window_to_uint8
 
@@ -26,8 +28,6 @@ _SMALLEST, _LARGEST = 512, 1024  # of the longer side, so that marks can be read
 _NARROWEST = 400  # of the PNG, so that the footer's texts stay apart
 _MARK, _SMALLEST_TEXT = 20, 9
 _OUTLINE = 2
-_SECOND_DIRECTION = 0.3  # a mark names a second direction when its cosine is above this
-_AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # of increasing, decreasing x, y, z (LPS)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def plain(image: ImageSlice) -> bytes:
 def marked(picture: Image.Image, image: ImageSlice, canvas: Canvas) -> Image.Image:
     """A picture of `image` on its canvas: caption, orientation, scale."""
     sheet = framed(picture, canvas)
-    draw_marks(sheet, image.geometry, canvas)
+    draw_marks(sheet, image, canvas)
     draw_scale(sheet, image, canvas)
     return sheet
 
@@ -122,13 +122,6 @@ def framed(picture: Image.Image, canvas: Canvas) -> Image.Image:
 def caption(picture: Image.Image, canvas: Canvas) -> None:
     """Say in the footer that it is AI and not reviewed."""
     write(picture, (8, canvas.height + 6), CAPTION, TEXT)
-
-
-def orientation_marks(geometry: PlaneGeometry) -> tuple[str, str, str, str]:
-    """Letters for the left, right, top and bottom edge (PS3.3 C.7.6.1.1.1): L R A P H F."""
-    row, column = geometry.row_cosines, geometry.column_cosines
-    left, top = (tuple(-c for c in cosines) for cosines in (row, column))
-    return _letters(left), _letters(row), _letters(top), _letters(column)
 
 
 _BARS_MM = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -151,22 +144,13 @@ def draw_scale(picture: Image.Image, image: ImageSlice, canvas: Canvas) -> None:
     write(picture, (8, bottom + 4), f"{fits[-1]} mm", TEXT)
 
 
-def _letters(direction: tuple[float, ...]) -> str:
-    by_size = sorted(range(3), key=lambda axis: -abs(direction[axis]))
-    named = [axis for i, axis in enumerate(by_size) if i == 0 or _is_named(direction[axis])]
-    return "".join(_AXES[axis][direction[axis] < 0] for axis in named[:2])
-
-
-def _is_named(cosine: float) -> bool:
-    return abs(cosine) > _SECOND_DIRECTION
-
-
-def draw_marks(picture: Image.Image, geometry: PlaneGeometry | None, canvas: Canvas) -> None:
+def draw_marks(picture: Image.Image, image: ImageSlice, canvas: Canvas) -> None:
     """Say at each edge on which side of the patient it lies, or that it is not stated."""
-    if geometry is None:
+    edges = edges_of(image.geometry, image.sides)
+    if edges is None:
         write(picture, (8, canvas.height + 28), "Orientation not stated", TEXT)
         return
-    left, right, top, bottom = orientation_marks(geometry)
+    left, right, top, bottom = edges
     middle_x, middle_y = canvas.size[0] // 2, canvas.height // 2
     write(picture, (canvas.left + 6, middle_y), left, _MARK, "lm")
     write(picture, (canvas.left + canvas.width - 6, middle_y), right, _MARK, "rm")

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from inference.analysis import SeriesImages
-from inference.explain.sheet import orientation_marks, shows_something
+from inference.explain.sheet import shows_something
+from inference.sides import edges_of
 from models.contract import ImageSlice, PixelArray
 
 _Stored = npt.NDArray[np.uint16]
@@ -148,7 +149,7 @@ def _packed(
         colour=colour,
         shape=rows * image.pixel_aspect / columns,
         width_mm=geometry.spacing_mm[1] * columns if geometry else None,
-        marks=orientation_marks(geometry) if geometry else None,
+        marks=edges_of(geometry, image.sides),
         content=bytes(imagecodecs.gzip_encode(body.tobytes(), _GZIP_LEVEL)),
     )
 

@@ -160,6 +160,15 @@ def test_a_large_radiograph_has_its_segment_at_its_own_size() -> None:
     assert (objects[Kind.OUTLINE].Rows, objects[Kind.OUTLINE].Columns) == (5000, 4000)
 
 
+@pytest.mark.parametrize(("stated", "said"), [(["L", "F"], ["L", "F"]), (["L", "L"], None)])
+def test_a_radiograph_hands_its_sides_on_if_they_can_be_true(
+    stated: list[str], said: list[str] | None
+) -> None:
+    objects, _ = objects_of({"count": 1, **RADIOGRAPH, "PatientOrientation": stated})
+    for name in ("classification picture", "segmentation outline"):
+        assert (objects[name].PatientOrientation or None) == said, name
+
+
 def test_the_map_lies_where_its_image_lies_and_hot_where_it_was_drawn() -> None:
     images = series(6, rows=48, columns=96)
     objects, _ = made(found_on(images), sources_of(images, [DECIDING]))

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from inference.explain import overlay, sheet
 from inference.explain.overlay import Rendering, render, render_outline
-from inference.explain.sheet import orientation_marks
 from inference.placement import placement
+from inference.sides import plane_edges
 from models.contract import ImageSlice, PlaneGeometry
 from models.preprocess import InputSpec, prepare
 from tests.reference import dicom_factory as factory
@@ -64,7 +64,7 @@ def test_marks_name_the_patients_sides(
     marks: tuple[str, str, str, str],
 ) -> None:
     """PS3.3 C.7.6.1.1.1: left, right, top, bottom of the picture."""
-    assert orientation_marks(PlaneGeometry((0, 0, 0), row, column, (1, 1))) == marks
+    assert plane_edges(PlaneGeometry((0, 0, 0), row, column, (1, 1))) == marks
 
 
 def test_the_three_pictures_have_one_size_and_their_own_modes() -> None:
@@ -200,3 +200,12 @@ def test_what_is_written_below_an_outline(monkeypatch: pytest.MonkeyPatch) -> No
     _outlined(SLICE, [(1, 1), (9, 1), (9, 9)], stated=False)
     assert {"Outlined: Ring (not stated)", "0 %", "100 %", overlay.DISCLAIMER} < set(written)
     assert sheet.CAPTION in written
+
+
+def test_the_sides_that_a_radiograph_states_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(sheet, "write", lambda picture, at, text, *rest: written.append(text))
+    radiograph = replace(SLICE, geometry=None, sides=("L", "F"))
+    render(radiograph, HEAT, SPEC, "Glow", stated=True, encoders=SAME_THREAD)
+    assert {"R", "L", "H", "F"} < set(written)
+    assert "Orientation not stated" not in written
