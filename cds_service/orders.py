@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from cds_service.errors import ServiceError
 from cds_service.queue.content import counted, named
+from cds_service.queue.state import Priority, StudyRecord
 from fhir_mapping.study import SeriesRef, StudyRef, content_keys
 from inference.analysis import SeriesUse
 from inference.evidence.objects import is_evidence
@@ -41,6 +42,20 @@ class UnreadableOrder(ServiceError):
     """An order without a member that we always write; made by another version of scanhook."""
 
     kind = "order"
+
+
+class Orders(Protocol):
+    """Accepts orders (see `queue.enqueue.Dispatcher`)."""
+
+    def submit(
+        self,
+        order: Mapping[str, Any],
+        study_key: str,
+        content_key: str,
+        models: str,
+        priority: Priority | str = Priority.ROUTINE,
+    ) -> StudyRecord:
+        """The study's record, new or old. Raises QueueFull, QueueUnavailable, PayloadTooLarge."""
 
 
 @dataclass(frozen=True)

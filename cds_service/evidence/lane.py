@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from cds_service.orders import Orders
 from cds_service.queue.errors import QueueError
 from cds_service.queue.state import Priority, StudyRecord
 
@@ -20,20 +21,6 @@ log = logging.getLogger(__name__)
 EVIDENCE = "evidence"
 """Member of an order that holds the id of the study whose evidence is missing, and the first part
 of its record's id."""
-
-
-class Orders(Protocol):
-    """The queue (see `queue.Dispatcher`)."""
-
-    def submit(
-        self,
-        order: Mapping[str, Any],
-        study_key: str,
-        content_key: str,
-        models: str,
-        priority: Priority | str = Priority.ROUTINE,
-    ) -> StudyRecord:
-        """Make sure that this content is analysed."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from cds_service.claims import Card
 from cds_service.feedback import OVERRIDDEN
 from cds_service.hooks.discovery import CdsService, Shows
 from cds_service.hooks.imaging import Chart, FoundStudy, check_server
-from cds_service.hooks.ports import Answers, OpenFhir, Orders, Records, StudyKey
+from cds_service.hooks.ports import Answers, OpenFhir, Queue, Records, StudyKey
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.stay import of_stay
 from cds_service.known_study import KnownStudy
@@ -48,7 +48,7 @@ class HookDesk:
     """
 
     records: Records
-    orders: Orders
+    orders: Queue
     open_fhir: OpenFhir
     study_key: StudyKey
     models: Callable[[str], ServedModels]

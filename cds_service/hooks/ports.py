@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from cds_service.clients.policy import HttpPolicy
-from cds_service.orders import StudyKey
-from cds_service.queue.state import Priority, StudyRecord
+from cds_service.orders import Orders, StudyKey
+from cds_service.queue.state import StudyRecord
 from cds_service.settings import TenantSettings
 
-__all__ = ["Answers", "FhirReader", "OpenFhir", "Orders", "Records", "StudyKey"]
+__all__ = ["Answers", "FhirReader", "OpenFhir", "Queue", "Records", "StudyKey"]
 
 
 class Records(Protocol):
@@ -20,18 +20,8 @@ class Records(Protocol):
         """The records of these opaque ids. Raises QueueUnavailable."""
 
 
-class Orders(Protocol):
-    """Accepts work (see `queue.enqueue.Dispatcher`)."""
-
-    def submit(
-        self,
-        order: Mapping[str, Any],
-        study_key: str,
-        content_key: str,
-        models: str,
-        priority: Priority | str = ...,
-    ) -> StudyRecord:
-        """The study's record, new or old. Raises QueueFull, QueueUnavailable, PayloadTooLarge."""
+class Queue(Orders, Protocol):
+    """Accepts work, and says where it stands (see `queue.enqueue.Dispatcher`)."""
 
     def learn(self, record: StudyRecord, content_key: str) -> StudyRecord:
         """Note what more is known of the content. Raises QueueUnavailable."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from cds_service.orders import Orders
 from cds_service.queue.errors import QueueError
 from cds_service.queue.state import Priority, StudyRecord
 from inference.analysis import Analysis
@@ -23,20 +24,6 @@ SHADOW = "shadow"
 
 _KEPT = ("tenant", "study_uid", "archive", "patient_reference")
 """What a shadow run needs of an order: nothing that only the report is written with."""
-
-
-class Orders(Protocol):
-    """The queue (see `queue.Dispatcher`)."""
-
-    def submit(
-        self,
-        order: Mapping[str, Any],
-        study_key: str,
-        content_key: str,
-        models: str,
-        priority: Priority | str = Priority.ROUTINE,
-    ) -> StudyRecord:
-        """Make sure that this content is analysed."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from cds_service.orders import StudyKey
+from cds_service.orders import Orders, StudyKey
 from cds_service.queue.state import Priority, State, StudyRecord
 from cds_service.triggers.errors import UnreadableNotice
 
@@ -72,20 +72,6 @@ def notice_of(order: Mapping[str, Any]) -> Notice:
         return Notice(Asks(said.pop("asks")), **said)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UnreadableNotice("The notice lacks what we put into it.") from None
-
-
-class Orders(Protocol):
-    """The queue (see `queue.Dispatcher`)."""
-
-    def submit(
-        self,
-        order: Mapping[str, Any],
-        study_key: str,
-        content_key: str,
-        models: str,
-        priority: Priority | str = Priority.ROUTINE,
-    ) -> StudyRecord:
-        """The record, new or old. Raises QueueFull, QueueUnavailable, PayloadTooLarge."""
 
 
 class Records(Protocol):
