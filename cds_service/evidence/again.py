@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cds_service.audit.retrieval import WatchedArchive
 from cds_service.errors import ServiceError
 from cds_service.evidence.lane import EVIDENCE
 from cds_service.flow import Kept, Steps, analyse_study
@@ -59,14 +60,18 @@ class EvidenceAgain:
         self, order: Mapping[str, Any], study: StudyRecord, task: StudyTask, way: RecordWay
     ) -> bool:
         asked = ref_of(order)
+        archive = WatchedArchive(task.archives[asked.ref.archive])
         steps = Steps(
-            archive=task.archives[asked.ref.archive],
+            archive=archive,
             analyser=task.analyser,
             reached=lambda step: way.to(State(step)),
             keep=lambda analysis, ref: Kept(study.explanation_id, study.report_id),
             models=task.models(asked.tenant),
             accept_unverified=asked.tenant in task.unverified,
         )
-        analysis, _ = analyse_study(asked.ref, steps)
+        try:
+            analysis, _ = analyse_study(asked.ref, steps)
+        finally:
+            archive.tell(asked.ref, task.watch(asked.tenant, asked.ref.archive))
         same = analysis.instance_digest == study.instance_digest
         return same and self.keeper.keep(order, study, analysis)

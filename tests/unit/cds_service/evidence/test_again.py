@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cds_service.clients.errors import ServerError
+from cds_service.clients.interactions import nobody
 from cds_service.clients.stow import Receipt, Said
 from cds_service.evidence.again import OUTCOME, EvidenceAgain, EvidenceMissing
 from cds_service.evidence.keeping import EvidenceKeeper, Shelf
@@ -82,6 +83,7 @@ def run(
         records=records,
         models=lambda tenant: ServedModels("m1", frozenset()),
         unverified={"north"},
+        watch=lambda tenant, archive: nobody,
     )
     keeper = EvidenceKeeper(
         {"north": Shelf(PICTURES, {"pacs": pacs}, {"pacs": pacs})},
