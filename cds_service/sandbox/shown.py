@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,8 +54,8 @@ def shown_card(card: Mapping[str, Any], service: str, answered: str) -> ShownCar
     return ShownCard(
         uuid=str(card.get("uuid", "")),
         service=service,
-        summary=str(card.get("summary", "")),
-        detail=Markup(_MARKDOWN.render(str(card.get("detail", "")))),  # noqa: S704  HTML is off
+        summary=_unbroken(str(card.get("summary", ""))),
+        detail=Markup(_MARKDOWN.render(_unbroken(str(card.get("detail", ""))))),  # noqa: S704  HTML is off
         indicator=indicator if indicator in _INDICATORS else "info",
         source=str(source.get("label", "")) if isinstance(source, dict) else "",
         links=[_link(link) for link in dicts(card, "links")],
@@ -191,12 +192,17 @@ def _what(resource: Mapping[str, Any]) -> str:
     if resource.get("status") == "entered-in-error":  # what it states is no finding any more
         return ": ".join(filter(None, ("Withdrawn", _concept(resource.get("code") or {}))))
     if "conclusion" in resource:
-        return str(resource["conclusion"])
+        return _unbroken(str(resource["conclusion"]))
     value, code = resource.get("valueCodeableConcept"), resource.get("code")
     names = [_concept(part) for part in (code, value) if part]
     device_names = [str(name.get("name", "")) for name in dicts(resource, "deviceName")]
     targets = [str(one.get("reference", "")).partition("/")[0] for one in dicts(resource, "target")]
     return ": ".join(names) or ", ".join(device_names) or ", ".join(dict.fromkeys(targets))
+
+
+def _unbroken(text: str) -> str:
+    """A number stays in one line with its per cent sign."""
+    return re.sub(r"(?<=\d) (?=%)", "\u00a0", text)
 
 
 def _concept(concept: Mapping[str, Any]) -> str:

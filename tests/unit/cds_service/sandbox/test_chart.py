@@ -155,6 +155,16 @@ def test_a_suggestion_that_was_accepted_is_told_by_its_id(
     assert "Accepted: Order a follow-up" in browser.get(chart).get_data(as_text=True)
 
 
+def test_a_number_stays_with_its_per_cent_sign(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    said = {**CARD, "summary": "over 95 %", "detail": "95 %, a % b"}
+    service.answer = lambda _: {"cards": [said]}
+    page = browser.get(chart).get_data(as_text=True)
+    assert "<h3>over 95\u00a0%</h3>" in page
+    assert "<p>95\u00a0%, a % b</p>" in page
+
+
 @pytest.mark.parametrize("card", ["", "never-shown"])
 def test_there_is_no_feedback_on_a_card_that_was_not_shown(
     browser: FlaskClient, service: CdsServiceDouble, chart: str, card: str
