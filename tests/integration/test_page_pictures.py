@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.doubles.page_site import PageSite, page_site
 from tests.peers import chromium, screens
 from tests.peers.axe import AXE, RUN_AXE
 
@@ -20,18 +19,16 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
-    with page_site(tmp_path_factory.mktemp("store") / "explanations", screens.CARD) as made:
+def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[screens.Sites]:
+    with screens.sites(tmp_path_factory.mktemp("pages")) as made:
         yield made
 
 
-@pytest.mark.parametrize("scheme", screens.SCHEMES)
-@pytest.mark.parametrize("width", screens.WIDTHS)
-@pytest.mark.parametrize("name", screens.PAGES)
+@pytest.mark.parametrize(("name", "width", "scheme"), screens.VIEWS)
 def test_a_page_looks_as_it_was_kept(
-    site: PageSite, tabs: Any, name: str, width: int, scheme: str
+    at: screens.Sites, tabs: Any, name: str, width: int, scheme: str
 ) -> None:
-    picture = screens.taken(tabs, screens.PAGES[name](site), width, scheme)
+    picture = screens.taken(tabs, at, name, width, scheme)
     with Image.open(screens.kept(name, width, scheme)) as before:
         assert screens.difference(picture, before.convert("RGB")) == ""
 
@@ -45,12 +42,10 @@ def test_another_page_is_seen_to_be_another() -> None:
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make .venv-peers/ready")
 @pytest.mark.parametrize("scheme", screens.SCHEMES)
-@pytest.mark.parametrize("name", screens.PAGES)
-def test_axe_finds_nothing(site: PageSite, tabs: Any, name: str, scheme: str) -> None:
+@pytest.mark.parametrize("name", screens.SCENES)
+def test_axe_finds_nothing(at: screens.Sites, tabs: Any, name: str, scheme: str) -> None:
     # what a test injects is no part of the page, so its policy is set aside here alone
-    tab = tabs(color_scheme=scheme, bypass_csp=True, viewport={"width": 1280, "height": 900})
-    page = tab.open(screens.PAGES[name](site))
-    if page.locator(".viewer").count():
-        page.wait_for_selector(".viewer.live")
+    size = {"width": 1280, "height": 900}
+    page = screens.opened(tabs, at, name, color_scheme=scheme, bypass_csp=True, viewport=size)
     page.add_script_tag(path=str(AXE))
     assert page.evaluate(RUN_AXE) == []

@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from PIL import Image
 
 from cds_service.queue.state import State
 from tests.doubles import pages
+from tests.doubles.chart_site import BEN, LAYLA, chart_site
 from tests.doubles.page_site import PageSite, page_site
+from tests.doubles.still_pages import FAILED_STUDY, OPS_LOGIN, still_site
 from tests.peers.chromium import Tab, chromium, tabs_of
 
 KEPT = Path(__file__).parents[1] / "reference" / "screens"
@@ -40,31 +44,115 @@ A card as the toolchain writes it: what the model is for, and how it did.
 _HALF, _CELL, _LEVELS, _SHARE = 2, 8, 20, 0.01
 
 
-def _status(site: PageSite) -> str:
+@dataclass(frozen=True)
+class Sites:
+    """Where the pages are: explanations, pages that never change, the demo EHR's charts."""
+
+    viewer: PageSite
+    still: str
+    charts: str
+
+
+@contextmanager
+def sites(folder: Path) -> Iterator[Sites]:
+    """All of them, over stores in an empty folder."""
+    with (
+        page_site(folder / "explanations", CARD) as viewer,
+        still_site() as still,
+        chart_site(folder) as charts,
+    ):
+        yield Sites(viewer, still, charts)
+
+
+def _nothing(page: Any) -> None:
+    """As the page is when it was loaded."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A page, and what a reader does on it before it is looked at."""
+
+    address: Callable[[Sites], str]
+    act: Callable[[Any], None] = _nothing
+
+
+def _status(at: Sites) -> str:
+    site = at.viewer
     site.study.record = type(site.study.record)(site.study.record.id, state=State.INFERRING)
     site.study.at_ms = {State.RECEIVED: 1000, State.FETCHING: 2400, State.INFERRING: 3100}
     return site.status_url()
 
 
-PAGES: Mapping[str, Callable[[PageSite], str]] = {
-    "finding": lambda site: site.url(pages.finding()),
-    "undecided": lambda site: site.url(pages.undecided()),
-    "measured": lambda site: site.url(pages.measured()),
-    "status": _status,
-    "card": lambda site: f"{site.base}/models/brain-mri-tumour/1.0.0",
-    "closed": lambda site: f"{site.base}/e/nothing",
+def _another_slice(page: Any) -> None:
+    page.locator(".stage").focus()
+    page.keyboard.press("ArrowDown")
+    page.locator(".elsewhere").wait_for()
+    page.evaluate("document.activeElement.blur()")
+
+
+def _setting_aside(page: Any) -> None:
+    page.get_by_text("Set aside…").first.click()
+
+
+def _pressed(name: str) -> Callable[[Any], None]:
+    return lambda page: page.get_by_role("button", name=name).click()
+
+
+SCENES: Mapping[str, Scene] = {
+    "finding": Scene(lambda at: at.viewer.url(pages.finding())),
+    "elsewhere": Scene(lambda at: at.viewer.url(pages.finding()), _another_slice),
+    "undecided": Scene(lambda at: at.viewer.url(pages.undecided())),
+    "measured": Scene(lambda at: at.viewer.url(pages.measured())),
+    "status": Scene(_status),
+    "card": Scene(lambda at: f"{at.viewer.base}/models/brain-mri-tumour/1.0.0"),
+    "closed": Scene(lambda at: f"{at.viewer.base}/e/nothing"),
+    "recalled": Scene(lambda at: f"{at.still}/still/recalled"),
+    "superseded": Scene(lambda at: f"{at.still}/still/superseded"),
+    "launch-choice": Scene(lambda at: f"{at.still}/still/choose"),
+    "launch-ended": Scene(lambda at: f"{at.still}/still/ended"),
+    "ops": Scene(lambda at: f"{at.still}/ops"),
+    "ops-calm": Scene(lambda at: f"{at.still}/calm/ops"),
+    "ops-study": Scene(lambda at: f"{at.still}/ops/studies/{FAILED_STUDY}"),
+    "patients": Scene(lambda at: at.charts),
+    "chart": Scene(lambda at: f"{at.charts}/patients/{BEN}", _setting_aside),
+    "chart-empty": Scene(lambda at: f"{at.charts}/patients/{LAYLA}"),
+    "order": Scene(lambda at: f"{at.charts}/patients/{LAYLA}/order", _pressed("Select")),
+    "discharge": Scene(lambda at: f"{at.charts}/patients/{BEN}", _pressed("Discharge")),
 }
+_EVERY_VIEW = ("finding", "undecided", "measured", "status", "card", "closed")
+VIEWS = [
+    (name, width, scheme)
+    for name in SCENES
+    for width, alone in zip(WIDTHS, ("light", "dark", "light"), strict=True)
+    for scheme in (SCHEMES if name in _EVERY_VIEW else (alone,))
+]
+"""Page, width and scheme of each kept picture: of some pages all, of each every width."""
 
 
-def taken(tabs: Callable[..., Tab], url: str, width: int, scheme: str) -> Image.Image:
-    """The whole page at half its size."""
-    size = {"width": width, "height": 800}
-    tab = tabs(viewport=size, color_scheme=scheme, reduced_motion="reduce")
-    page: Any = tab.open(url)
+def opened(tabs: Callable[..., Tab], at: Sites, name: str, **options: Any) -> Any:
+    """A scene in a tab of its own."""
+    scene = SCENES[name]
+    page: Any = tabs(http_credentials=OPS_LOGIN, **options).open(scene.address(at))
     if page.locator(".viewer").count():
         page.wait_for_selector(".viewer.live")
+    scene.act(page)
+    page.wait_for_load_state()
+    return page
+
+
+def taken(tabs: Callable[..., Tab], at: Sites, name: str, width: int, scheme: str) -> Image.Image:
+    """The whole page at half its size."""
+    size = {"width": width, "height": 800}
+    page = opened(tabs, at, name, viewport=size, color_scheme=scheme, reduced_motion="reduce")
+    page.mouse.move(0, 0)
+    if page.locator(".drawer").count():  # it sticks to the window's end: let that be the page's
+        page.set_viewport_size({"width": width, "height": _height(page)})
     shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     return shot.reduce(_HALF)
+
+
+def _height(page: Any) -> int:
+    return int(page.evaluate("document.documentElement.scrollHeight"))
 
 
 def kept(name: str, width: int, scheme: str) -> Path:
@@ -97,15 +185,15 @@ def main(names: Sequence[str]) -> None:
     KEPT.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
-        page_site(Path(folder) / "e", CARD) as site,
+        sites(Path(folder)) as at,
         chromium() as browser,
-        tabs_of(browser) as tabs,
     ):
-        for name in names or PAGES:
-            for width in WIDTHS:
-                for scheme in SCHEMES:
-                    picture = taken(tabs, PAGES[name](site), width, scheme)
-                    picture.save(kept(name, width, scheme), quality=70, method=6)
+        for name, width, scheme in VIEWS:
+            if names and name not in names:
+                continue
+            with tabs_of(browser) as tabs:  # closed each time: a server has so many connections
+                picture = taken(tabs, at, name, width, scheme)
+            picture.save(kept(name, width, scheme), quality=70, method=6)
 
 
 if __name__ == "__main__":
