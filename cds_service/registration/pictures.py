@@ -37,6 +37,7 @@ from cds_service.security.links import Links
 from cds_service.settings import TenantSettings
 from cds_service.store import ExplanationStore
 from cds_service.summary import summarise
+from cds_service.viewer.render import style_source
 from cds_service.viewer.routes import viewer_blueprint
 from fhir_mapping.study import StudyRef
 from inference.analysis import Analysis
@@ -149,7 +150,7 @@ def _photographed(
     def still(answer: Response) -> Response:
         """Without scripts: how far one has come when a picture is taken is never the same."""
         answer.headers["Content-Security-Policy"] = (
-            "default-src 'none'; img-src 'self'; style-src 'self'"
+            f"default-src 'none'; img-src 'self'; style-src 'self' {style_source()}"
         )
         return answer
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +23,20 @@ from cds_service.viewer.progress import Progress
 from cds_service.viewer.view import view_of
 
 _PICTURES = (".png",)
+_STYLE = Path(__file__).parent / "static" / "page.css"
+
+
+@cache
+def page_style() -> Markup:
+    """The style of a page, to stand in it: a page that waits for no second answer is painted in
+    half the time."""
+    return Markup(_STYLE.read_text(encoding="utf-8"))  # noqa: S704 - a file of ours
+
+
+def style_source() -> str:
+    """What lets that style through a Content-Security-Policy: its hash (CSP 3, 2.3.1)."""
+    digest = sha256(page_style().encode()).digest()
+    return f"'sha256-{b64encode(digest).decode()}'"
 
 
 def templates(*folders: Path) -> Environment:
@@ -50,12 +67,14 @@ class Pages:
     ) -> str:
         """The page that shows why; pictures lie below the same `token` (see `view_of`)."""
         return self._templates.get_template("explanation.html").render(
-            view=view_of(page, slices, answers), token=token
+            view=view_of(page, slices, answers), token=token, style=page_style()
         )
 
     def status(self, progress: Progress, token: str) -> str:
         """The page of an analysis that is not ready."""
-        return self._templates.get_template("status.html").render(progress=progress, token=token)
+        return self._templates.get_template("status.html").render(
+            progress=progress, token=token, style=page_style()
+        )
 
     def progress(self, progress: Progress) -> str:
         """The part of it that changes."""

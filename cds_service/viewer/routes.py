@@ -26,7 +26,7 @@ from cds_service.store import ExplanationStore, StoreError
 from cds_service.stored import StoredExplanation, StoredPage, StoredSlices
 from cds_service.viewer.feedback import AnswerLedger, answer_of, note
 from cds_service.viewer.recalled import is_recalled, without
-from cds_service.viewer.render import Pages
+from cds_service.viewer.render import Pages, style_source
 from cds_service.viewer.stack import KEY_IMAGE, index_of, key_image, slice_of
 from cds_service.viewer.status import StatusDesk, Studies, add_status
 
@@ -266,8 +266,8 @@ def _headers(frame_ancestors: Sequence[str]) -> dict[str, str]:
         "X-Robots-Tag": "noindex, nofollow",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Content-Security-Policy": (
-            "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
-            "connect-src 'self'; "
+            f"default-src 'none'; img-src 'self'; style-src 'self' {style_source()}; "
+            "script-src 'self'; connect-src 'self'; "
             f"base-uri 'none'; form-action 'self'; frame-ancestors {ancestors}"
         ),
     }

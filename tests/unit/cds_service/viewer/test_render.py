@@ -59,7 +59,8 @@ class Elements(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.lasttag != "style":
+            self.words.append(data)
 
     def handle_comment(self, data: str) -> None:
         self.comments.append(data)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import logging
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,15 @@ def test_no_page_is_kept_framed_or_sent_on(site: Site) -> None:
         assert "unsafe" not in policy, path
         assert "Set-Cookie" not in headers, path
         assert "Access-Control-Allow-Origin" not in headers, path
+
+
+def test_the_style_within_a_page_is_the_one_that_its_policy_lets_through(site: Site) -> None:
+    answer = site.get(site.path())
+    style = answer.data.partition(b"<style>")[2].partition(b"</style>")[0]
+    digest = b64encode(sha256(style).digest()).decode()
+    assert f"style-src 'self' 'sha256-{digest}';" in answer.headers["Content-Security-Policy"]
+    assert style == site.get("/viewer/page.css").data
+    assert b'rel="stylesheet"' not in answer.data
 
 
 def test_the_ehr_may_frame_a_page_if_the_site_says_so(tmp_path: Path) -> None:
