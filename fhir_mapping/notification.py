@@ -74,9 +74,15 @@ class Notification:
         return max((*self.events, *(() if self.total is None else (self.total,))), default=None)
 
     def missed_after(self, last: int | None) -> bool:
-        """Whether an event between `last`, the highest known before, and these did not arrive."""
+        """Whether events may not have arrived, when `last` was the number reached before.
+
+        Events that do not raise the count, or a count that goes back, have come twice or late; or
+        the server counts anew, and nobody knows how far it had come before these.
+        """
         if self.reached is None or last is None:
             return False
+        if self.reached < last or (self.reached == last and self.kind is Kind.EVENTS):
+            return True
         return len({number for number in self.events if number > last}) < self.reached - last
 
 

@@ -38,7 +38,7 @@ class FollowLedger:
             self.connection.set(_key(name), mark[:CHARACTERS], ex=KEEP_S)
 
     def events(self, *subscription: str) -> int | None:
-        """The highest event number of a Subscription that arrived."""
+        """The number that the events of a Subscription have reached."""
         found = self.reached("events", *subscription)
         return int(found) if found.isascii() and found.isdigit() else None
 

@@ -139,7 +139,7 @@ def _accepted(give: Callable[[], object]) -> Response:
 
 
 def _noted(said: Notification, tenant: str, desk: NotificationDesk) -> None:
-    """Give what was said to the queue, then note up to which event it was.
+    """Give what was said to the queue, then note which number its events have reached.
 
     In this order: a fault in between leads to a search too many, never to one too few.
     """
@@ -152,21 +152,23 @@ def _noted(said: Notification, tenant: str, desk: NotificationDesk) -> None:
         desk.notices.give(about, _state(said, study.version))
     if said.search or missed or begins:
         desk.notices.give(Notice(Asks.SEARCH, tenant))
-    if said.reached is not None and (begins or last is None or said.reached > last):
+    if said.reached is not None and said.reached != last:
         desk.ledger.event(said.reached, *name)
     extra = {"kind": str(said.kind), "count": len(said.studies), "tenant": tenant}
     _log.info("notification received", extra=extra)
     if missed:
-        _log.warning("events were missed, searching", extra={"tenant": tenant})
+        _log.warning("events may have been missed, searching", extra={"tenant": tenant})
     if said.status in ("error", "off"):
         _log.error("a subscription does not work any more", extra={"tenant": tenant})
 
 
 def _state(said: Notification, version: str | None) -> str:
-    """What tells a notification that comes twice from the next one; empty if nothing does."""
-    if said.subscription and said.events:
-        return f"{said.subscription} {said.events}"
-    return f"version {version}" if version else ""
+    """What tells a change that is told twice from the next one; empty if nothing does.
+
+    The number of an event does not: a server that was restarted counts anew. Such a study is read
+    again, and its content says whether it is another.
+    """
+    return f"version {version}" if version and said.kind is Kind.CHANGE else ""
 
 
 def _body() -> dict[str, Any] | None:

@@ -150,7 +150,40 @@ def test_events_that_come_twice_or_out_of_order_do_no_harm() -> None:
         ("study", "ImagingStudy/s3"),
         searched,  # 2 had not come
         ("study", "ImagingStudy/s2"),
+        searched,  # a count that goes back may be a new one
+        ("study", "ImagingStudy/s3"),  # looked at again: its content says that it is the same
     ]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        pytest.param([topical("handshake", 0)], id="a new handshake"),
+        pytest.param([], id="the count stands still"),
+        pytest.param([topical("heartbeat", 0)], id="the count goes back"),
+    ],
+)
+def test_an_event_of_a_server_that_counts_anew_is_looked_at(between: list[Any]) -> None:
+    door, first = Door(), topical("event-notification", 1, event(1, "ImagingStudy/s1"))
+    for each in [topical("handshake", 0), first]:
+        door.post(FHIR, each)
+    for each in [*between, first]:
+        door.queue.end_all()
+        door.queue.given.clear()
+        assert door.post(FHIR, each).status_code == 200
+    assert ("study", "ImagingStudy/s1") in [
+        (each["asks"], each.get("subject")) for each in door.queue.notices
+    ]
+
+
+def test_a_count_that_goes_back_is_followed_from_there() -> None:
+    door = Door()
+    door.post(FHIR, topical("handshake", 41))
+    for total, searched in [(2, True), (3, True), (3, False), (1, True), (1, False)]:
+        door.queue.end_all()
+        door.queue.given.clear()
+        door.post(FHIR, topical("heartbeat", total))
+        assert ("search" in [each["asks"] for each in door.queue.notices]) is searched, total
 
 
 @pytest.mark.parametrize(
