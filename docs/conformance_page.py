@@ -27,8 +27,8 @@ scanhook conformance https://cds.example.org --key key.json --jwks-out jwks.json
 
 examines any CDS Hooks service, not only ours: it needs neither settings nor a queue. It prints a
 table, with `--json` one object, with `--junit FILE` a report for a build server, and ends with 1
-if a SHALL is broken (`--strict`: or a SHOULD), with 3 if the service cannot be reached or does
-not let it in. A service that checks its callers must know the issuer (`--issuer`) and the public
+if a SHALL is broken (`--strict`: or a SHOULD), with 3 if the service cannot be reached, lists
+nothing that could be called, or does not let it in. A service that checks its callers must know the issuer (`--issuer`) and the public
 key set: written by `--jwks-out`, or served on loopback by `--serve-jwks PORT`, which also sees
 whether the service follows a `jku` or a `fhirServer` that it was not told of. The key stays the
 same with `--key`.

@@ -70,6 +70,13 @@ def summaries_are_short(exam: Examination) -> Iterator[str]:
             yield f"{where}: summary has {length} characters"
 
 
+@requirement("A62", "SHOULD", "A summary is one sentence: it has one line.", CLAUSE)
+def summaries_are_one_line(exam: Examination) -> Iterator[str]:
+    for where, card in exam.cards:
+        if len(str(card.get("summary", "")).splitlines()) > 1:
+            yield f"{where}: summary has several lines"
+
+
 @requirement("A63", "SHALL", "indicator is info, warning or critical.", CLAUSE)
 def indicators_are_known(exam: Examination) -> Iterator[str]:
     for where, card in exam.cards:
@@ -159,6 +166,7 @@ CHECKS = (
     nothing_is_empty_in_answers,
     cards_have_what_is_required,
     summaries_are_short,
+    summaries_are_one_line,
     indicators_are_known,
     details_are_text,
     details_hold_no_active_markup,

@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from cds_service.conformance.examination import Examination, Service, templates_of
 from cds_service.conformance.hooks import HOOK_VERSIONS, HOOKS
 from cds_service.conformance.requirement import requirement
-from cds_service.conformance.shapes import REVERSE_DNS, empties, is_text, missing, objects
+from cds_service.conformance.shapes import (
+    REVERSE_DNS,
+    empties,
+    is_segment,
+    is_text,
+    missing,
+    objects,
+)
 from cds_service.conformance.templates import (
     later_tokens,
     outside_the_subset,
@@ -46,6 +53,15 @@ def services_are_described(exam: Examination) -> Iterator[str]:
     for service in exam.described:
         for sentence in missing(service, "hook", "description", "id"):
             yield f"{_name(service)}: {sentence}"
+
+
+@requirement(
+    "A02", "SHALL", "An id is one segment of the path that the service is called at.", CLAUSE
+)
+def ids_are_one_segment_of_a_path(exam: Examination) -> Iterator[str]:
+    for service in exam.described:
+        if is_text(service.get("id")) and not is_segment(service["id"]):
+            yield f"{_name(service)}: {{base}}/cds-services/{{id}} is not the URL of a service"
 
 
 @requirement(
@@ -191,6 +207,7 @@ def tokens_are_not_of_the_ballot(exam: Examination) -> Iterator[str]:
 CHECKS = (
     discovery_answers,
     services_are_described,
+    ids_are_one_segment_of_a_path,
     services_can_be_called,
     services_have_titles,
     optional_members_have_their_types,

@@ -16,6 +16,7 @@ from typing import Any
 from cds_service.conformance.exchange import Answer, Call, EnoughAsked, NoAnswer, Sender
 from cds_service.conformance.hooks import Who, context_of
 from cds_service.conformance.identity import Identity
+from cds_service.conformance.shapes import is_segment, is_text
 from cds_service.conformance.templates import filled, invented
 
 DISCOVERY = "/cds-services"
@@ -150,7 +151,7 @@ class Examination:
     def services(self) -> list[Service]:
         """The services that can be called. Raises NotApplicable when there is none."""
         listed = [*self._listed(), *self.unlisted]
-        found = [s for s in listed if _text(s.get("id")) and _text(s.get("hook"))]
+        found = [s for s in listed if is_segment(s.get("id")) and is_text(s.get("hook"))]
         if not found:
             raise NotApplicable("no service is known that could be called (--call HOOK=ID)")
         return found
@@ -264,7 +265,3 @@ def templates_of(service: Service) -> list[tuple[str, str]]:
     listed = service.get("prefetch")
     pairs = listed.items() if isinstance(listed, dict) else ()
     return [(key, template) for key, template in pairs if isinstance(template, str)]
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and "/" not in value

@@ -49,11 +49,16 @@ def _each_is_an_object(card: Part, name: str) -> bool:
     return isinstance(value, list) and len(objects(value)) == len(value)
 
 
-@requirement("A67", "SHALL", "With suggestions, selectionBehavior is at-most-one or any.", CLAUSE)
+@requirement(
+    "A67",
+    "SHALL",
+    "selectionBehavior is at-most-one or any, and stands with suggestions.",
+    CLAUSE,
+)
 def selection_behavior_goes_with_suggestions(exam: Examination) -> Iterator[str]:
     for where, card in exam.cards:
-        behavior = card.get("selectionBehavior")
-        if "suggestions" in card and behavior not in ("at-most-one", "any"):
+        wanted = "suggestions" in card or "selectionBehavior" in card
+        if wanted and card.get("selectionBehavior") not in ("at-most-one", "any"):
             yield f"{where}: selectionBehavior is missing or unknown"
 
 
@@ -87,6 +92,9 @@ def one_suggestion_is_recommended(exam: Examination) -> Iterator[str]:
 
 @requirement("A69", "SHALL", "An action is create, update or delete and says what it does.", ACTION)
 def actions_are_well_formed(exam: Examination) -> Iterator[str]:
+    for service, answer in exam.answered:
+        if not _each_is_an_object(answer.members, "systemActions"):
+            yield f"{service['id']}: systemActions is not an array of objects"
     for where, action, suggested in _actions(exam):
         if action.get("type") not in ("create", "update", "delete"):
             yield f"{where}: type is not create, update or delete"

@@ -9,12 +9,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 REVERSE_DNS = re.compile(r"[a-z][a-z0-9-]*(\.[A-Za-z0-9_-]+)+")
+SEGMENT = re.compile(r"(?!\.{1,2}$)(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
+"""One segment of a URL's path that nothing is resolved or encoded in (RFC 3986, 3.3)."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def is_text(value: object) -> bool:
     """Whether it is a string that says something."""
     return isinstance(value, str) and bool(value.strip())
+
+
+def is_segment(value: object) -> bool:
+    """Whether a URL's path may end with it as it is."""
+    return isinstance(value, str) and SEGMENT.fullmatch(value) is not None
 
 
 def is_uuid(value: object) -> bool:

@@ -1,6 +1,6 @@
 """A CDS service that keeps every requirement, and breaks the ones that a test names.
 
-Each fault is one word in `faults`; `planted` at the bottom says what each of them breaks.
+Each fault is one word in `faults`; `planted_faults` says which check must find it.
 """
 
 from __future__ import annotations
@@ -149,6 +149,9 @@ class PlantedService:
             "no-version": lambda: first.pop("version"),
             "wrong-hook-version": lambda: first.update(hookVersion="9.9"),
             "id-twice": lambda: services.append(services[0]),
+            "id-with-a-slash": lambda: first.update(id="greet/er"),
+            "id-with-a-blank": lambda: first.update(id="greet er"),
+            "id-of-dots": lambda: first.update(id=".."),
             "null-in-discovery": lambda: first.update(usageRequirements=None),
             "unknown-member": lambda: first.update(owner="somebody"),
             "extension-is-a-string": lambda: first.update(extension="x"),
@@ -198,6 +201,8 @@ class PlantedService:
             answer["cards"].append(self.card())
         if self.has("system-action-of-no-type"):
             answer["systemActions"] = [{"type": "replace"}]
+        if self.has("system-actions-is-a-string"):
+            answer["systemActions"] = "x"  # type: ignore[assignment]  # the fault
         status = 201 if self.has("created") else 200
         kind = "text/plain" if self.has("cards-as-text") else "application/json"
         return Response(json.dumps(answer), status, mimetype=kind)
@@ -210,6 +215,7 @@ class PlantedService:
             "no-indicator": lambda: card.pop("indicator"),
             "no-source-label": lambda: card["source"].pop("label"),
             "long-summary": lambda: card.update(summary="x" * 140),
+            "summary-of-two-lines": lambda: card.update(summary="Good morning.\nIt is early."),
             "hard-stop": lambda: card.update(indicator="hard-stop"),
             "detail-is-an-object": lambda: card.update(detail={"text": "x"}),
             "script-in-detail": lambda: card.update(detail="<script>alert(1)</script>"),
@@ -223,6 +229,10 @@ class PlantedService:
             "card-extension-is-a-list": lambda: card.update(extension=["x"]),
             "extension-without-domain": lambda: card.update(extension={"state": {"x": 1}}),
             "no-selection-behavior": lambda: card.pop("selectionBehavior"),
+            "behavior-without-suggestions": lambda: (
+                card.pop("suggestions"),
+                card.update(selectionBehavior="whatever"),
+            ),
             "suggestion-without-label": lambda: card["suggestions"][0].pop("label"),
             "recommended-is-a-string": lambda: card["suggestions"][0].update(isRecommended="yes"),
             "two-recommended": lambda: card["suggestions"][1].update(isRecommended=True),
@@ -434,119 +444,3 @@ def is_uuid(value: object) -> bool:
     except ValueError:
         return False
     return True
-
-
-PLANTED: Mapping[str, str] = {
-    # discovery
-    "discovery-is-a-list": "discovery-answers",
-    "discovery-is-html": "discovery-answers",
-    "services-is-an-object": "discovery-answers",
-    "no-hook": "services-are-described",
-    "no-description": "services-are-described",
-    "service-is-404": "services-can-be-called",
-    "no-title": "services-have-titles",
-    "prefetch-of-numbers": "optional-members-have-their-types",
-    "no-version": "versions-are-stated",
-    "wrong-hook-version": "hook-versions-exist",
-    "id-twice": "ids-are-unique-for-a-hook",
-    "null-in-discovery": "nothing-is-empty-in-discovery",
-    "unknown-member": "members-are-known",
-    "extension-is-a-string": "extensions-are-objects",
-    "invented-hook": "hooks-are-named-by-the-rule",
-    "old-token": "tokens-are-known",
-    "token-of-another-hook": "tokens-are-known",
-    "one-brace": "tokens-are-known",
-    "include": "queries-are-portable",
-    "chained-search": "queries-are-portable",
-    "ballot-token": "tokens-are-not-of-the-ballot",
-    # callers
-    "no-tokens": "callers-are-authenticated",
-    "optional-claims": "claims-are-required",
-    "strict-claims": "further-claims-are-accepted",
-    "weak-algorithms": "weak-algorithms-are-refused",
-    "unverified-signatures": "signatures-are-verified",
-    "any-audience": "audiences-are-checked",
-    "audience-prefix": "audiences-are-checked",
-    "audience-is-a-string": "an-audience-may-be-an-array",
-    "any-issuer": "issuers-are-listed",
-    "any-jku": "issuers-are-listed",
-    "replay": "tokens-are-good-once",
-    "expired-tokens": "expired-tokens-are-refused",
-    "early-tokens": "early-tokens-are-refused",
-    "talkative-refusals": "refusals-are-alike",
-    # calls
-    "strict-members": "unknown-members-are-passed-over",
-    "any-call-without-hook": "required-members-are-required",
-    "any-call-without-hookInstance": "required-members-are-required",
-    "any-call": "required-members-are-required",
-    "any-context": "required-fields-are-required",
-    "any-token": "a-token-needs-a-server",
-    "any-hook": "other-hooks-are-refused",
-    "null-crashes": "null-is-an-answer",
-    "outcome-is-500": "a-failed-prefetch-is-no-crash",
-    "all-or-nothing": "a-partial-prefetch-is-no-crash",
-    "no-data-is-400": "without-data-it-is-412",
-    "empty-is-412": "an-empty-chart-is-an-answer",
-    "trusts-prefetch": "odd-prefetch-is-no-crash",
-    # answers
-    "no-cards": "calls-are-answered-with-cards",
-    "cards-is-an-object": "calls-are-answered-with-cards",
-    "cards-as-text": "calls-are-answered-with-cards",
-    "created": "calls-are-answered-with-cards",
-    "null-in-a-card": "nothing-is-empty-in-answers",
-    "empty-suggestions": "nothing-is-empty-in-answers",
-    "no-summary": "cards-have-what-is-required",
-    "no-indicator": "cards-have-what-is-required",
-    "no-source-label": "cards-have-what-is-required",
-    "long-summary": "summaries-are-short",
-    "hard-stop": "indicators-are-known",
-    "detail-is-an-object": "details-are-text",
-    "script-in-detail": "details-hold-no-active-markup",
-    "javascript-in-detail": "details-hold-no-active-markup",
-    "uuid-is-a-number": "uuids-are-unique",
-    "same-uuid-twice": "uuids-are-unique",
-    "relative-icon": "sources-are-well-formed",
-    "topic-is-a-string": "sources-are-well-formed",
-    "reason-without-system": "override-reasons-are-codings",
-    "card-extension-is-a-list": "extensions-of-answers-are-objects",
-    "extension-without-domain": "extensions-have-reverse-dns-names",
-    "no-selection-behavior": "selection-behavior-goes-with-suggestions",
-    "suggestion-without-label": "suggestions-are-well-formed",
-    "recommended-is-a-string": "suggestions-are-well-formed",
-    "two-recommended": "one-suggestion-is-recommended",
-    "action-of-no-type": "actions-are-well-formed",
-    "action-without-description": "actions-are-well-formed",
-    "action-without-resource": "actions-are-well-formed",
-    "system-action-of-no-type": "actions-are-well-formed",
-    "deletion-by-resource": "deletions-name-a-resource",
-    "selected-actions": "actions-are-not-selected-one-by-one",
-    "relative-link": "links-are-well-formed",
-    "link-of-no-type": "links-are-well-formed",
-    "link-without-label": "links-are-well-formed",
-    "app-context-of-absolute": "app-context-belongs-to-smart-links",
-    "app-context-is-an-object": "app-context-belongs-to-smart-links",
-    "token-in-a-link": "links-carry-no-secret",
-    "patient-in-a-link": "links-carry-no-secret",
-    "plain-http-link": "links-lead-to-https",
-    # feedback
-    "feedback-is-500": "feedback-is-accepted",
-    "feedback-once": "feedback-is-accepted",
-    "any-feedback": "other-feedback-is-refused",
-    # errors
-    "any-body": "malformed-bodies-are-refused",
-    "eval": "malformed-bodies-are-refused",
-    "errors-as-html": "errors-are-operation-outcomes",
-    "stack-traces": "no-stack-trace-is-shown",
-    "any-id-is-served": "unknown-services-are-404",
-    "get-runs-a-service": "other-methods-are-405",
-    "any-content-type": "other-content-types-are-415",
-    "no-charset": "a-charset-may-be-stated",
-    # browsers
-    "no-cors": "preflights-are-answered",
-    "no-authorization-header": "preflights-are-answered",
-    "asterisk-header": "preflights-are-answered",
-    "cors-on-get-alone": "answers-may-be-read",
-    "no-cors-on-errors": "answers-may-be-read",
-    "credentials-for-all": "strangers-get-no-credentials",
-}
-"""Fault -> the check that must find it."""

@@ -69,7 +69,7 @@ def test_a_broken_shall_is_exit_1_and_stands_in_each_report(
     assert result.exit_code == 1
     assert "summary has 140 characters" in result.stdout
     suite = ElementTree.parse(junit).getroot()[0]  # noqa: S314  our own report
-    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
     failure = suite.find("testcase/failure")
     assert failure is not None
     assert failure.get("type") == "SHALL"
@@ -95,6 +95,29 @@ def test_a_service_that_does_not_know_our_key_is_exit_3_with_what_to_do(
     assert [k["kid"] for k in key_set["keys"]] == [load_signing_key(made).kid]
     assert '"d"' not in published.read_text()
     assert made.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("id_", "code", "said"),
+    [
+        (None, 3, "no service is known that could be called"),
+        ("greet/er", 1, "greet/er: {base}/cds-services/{id}"),
+        ("../x y", 1, "../x y: {base}/cds-services/{id}"),
+    ],
+)
+def test_services_that_cannot_be_called_are_never_a_success(
+    planted: PlantedService,
+    key: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    id_: str | None,
+    code: int,
+    said: str,
+) -> None:
+    services = [{"id": id_, "hook": "patient-view", "description": "Greets."}] if id_ else []
+    monkeypatch.setattr(PlantedService, "discover", lambda _: {"services": services})
+    result = run(planted, "--key", key)
+    assert result.exit_code == code
+    assert said in result.output
 
 
 def test_the_same_key_is_used_again(planted: PlantedService, tmp_path: Path) -> None:
