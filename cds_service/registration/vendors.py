@@ -107,6 +107,11 @@ def _algorithms(about: Subject, fact: str, source: str) -> Difference:
     return Difference(fact, f"accepted here: {', '.join(about.tenant.algorithms)}", source)
 
 
+def _place_of_keys(about: Subject) -> str:
+    url = about.tenant.jwks_url
+    return f"configured is {url}; another jku is refused" if url else "keys are a file; passed over"
+
+
 def _epic(about: Subject) -> VendorSheet:
     return VendorSheet(
         "Epic: Build Apps at fhir.epic.com, then the health system's own build",
@@ -145,7 +150,7 @@ def _epic(about: Subject) -> VendorSheet:
             ),
             Difference(
                 "jku is {base}/api/epic/2019/Security/Open/PublicKeys/{environment}/{environment}",
-                f"configured is {about.tenant.jwks_url or 'a file'}; another jku is refused",
+                _place_of_keys(about),
                 EPIC_COPY,
             ),
             Difference(

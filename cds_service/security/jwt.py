@@ -1,7 +1,8 @@
 """Verify the one token of a CDS Hooks call (CDS Hooks 2.0.1, Trusting CDS Clients).
 
 The token names an issuer and a key; both only select what we were configured with. ``jwk``,
-``x5c`` and ``x5u`` are not looked at, ``jku`` is compared and never followed.
+``x5c`` and ``x5u`` are not looked at. ``jku`` is never followed: it must be the configured URL, and
+is passed over where the keys are stored in a file.
 """
 
 from __future__ import annotations
@@ -132,8 +133,8 @@ def _checked_header(header: Mapping[str, Any], tenant: TenantSettings) -> tuple[
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in tenant.algorithms:
         raise InvalidToken(Refusal.ALGORITHM)
-    # an empty jwks_url (keys from a file) equals no jku at all
-    if "jku" in header and (not tenant.jwks_url or header["jku"] != tenant.jwks_url):
+    # where keys are stored it says nothing: one of them must have signed, whatever is named
+    if tenant.jwks_url and header.get("jku", tenant.jwks_url) != tenant.jwks_url:
         raise InvalidToken(Refusal.JKU)
     return algorithm, _name(header.get("kid"), Refusal.HEADER)
 

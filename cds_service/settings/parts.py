@@ -111,7 +111,7 @@ class TenantSettings(Part):
     """Where its public keys are; the ``jku`` of a token is compared with it and never followed."""
 
     jwks_file: Path | None = None
-    """Its public keys as a file, instead of a URL."""
+    """Its public keys as a file, instead of a URL; the ``jku`` of a token is passed over then."""
 
     algorithms: tuple[Algorithm, ...] = ("ES384", "RS384")
     """Signature algorithms accepted; ``none`` and every symmetric one are not in the choice."""

@@ -446,6 +446,19 @@ def test_keys_may_come_from_a_file(tmp_path: Any) -> None:
     assert sets.key(by_file, ehr.KID, "ES384")
 
 
+def test_a_jku_is_passed_over_where_keys_are_stored(tmp_path: Any) -> None:
+    """Epic names one in each call; only a stored key can have signed what is accepted."""
+    path = tmp_path / "jwks.json"
+    path.write_bytes(ehr.jwks())
+    by_file = ehr.tenant(jwks_url="", jwks_file=path)
+    sets = CallerKeySets(lambda _: pytest.fail("fetched"), Clock())
+    check = Verifier({by_file.issuer: by_file}.get, sets, lambda: ehr.NOW_S)
+    for jku in ("https://ehr.example.org/PublicKeys/prd/prd", "https://evil.example/jwks.json", ""):
+        assert check.verify(f"Bearer {Ehr().token(AUD, {'jku': jku})}", AUD).tenant is by_file
+        with pytest.raises(InvalidToken):
+            check.verify(f"Bearer {Ehr(key=ehr.OTHER_KEY).token(AUD, {'jku': jku})}", AUD)
+
+
 def test_issuers_do_not_share_keys() -> None:
     other = ehr.tenant(name="b", issuer="https://b.example.org", jwks_url="https://b.example.org/k")
     served = {
