@@ -198,9 +198,9 @@ def _kept(
     index: int, result: PageResult, slices: SliceIndex | None
 ) -> tuple[ResultEntry | None, SeriesEntry | None]:
     """What there is to scroll through for a result; nothing of one that was recalled."""
-    if slices is None or is_recalled(result) or index >= len(slices.results):
-        return None, None
-    return slices.results[index], slices.series[slices.results[index].series]
+    shown = slices.results if slices and not is_recalled(result) else ()
+    kept = shown[index] if index < len(shown) else None
+    return kept, slices.series[kept.series] if slices and kept else None
 
 
 def _images(result: PageResult, kept: ResultEntry | None, series: SeriesEntry | None) -> ImagesView:
