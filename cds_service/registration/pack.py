@@ -116,12 +116,12 @@ def _readme(about: Subject, vendor: Vendor, names: list[str], missing: str) -> s
     return (
         "\n\n".join(
             (
-                f"# {about.settings.organisation}: imaging AI, to register",
+                f"# {text.line(about.settings.organisation)}: imaging AI, to register",
                 f"For: {title}. Tenant: {about.tenant.name}. Made by `scanhook register` from the"
                 " settings of the site; change those, and make it again.",
                 text.table(rows, ("file", "what")),
                 "## Pictures",
-                pictures or f"None were made. {missing}",
+                pictures or f"None were made. {text.line(missing)}",
             )
         )
         + "\n"

@@ -14,11 +14,12 @@ from cds_service.registration.vendors import VendorSheet
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """Rows as a Markdown table; a bar or a line's end in a value cannot end its cell."""
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(_cell(row.get(column)) for column in columns)} |" for row in rows]
+    lines += [f"| {' | '.join(line(row.get(column)) for column in columns)} |" for row in rows]
     return "\n".join(lines)
 
 
-def _cell(value: Any) -> str:
+def line(value: Any) -> str:
+    """A value on one line, without a bar or a tag."""
     if value is None:
         return "not ours to say"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -29,8 +30,8 @@ def services(rows: Sequence[Json]) -> str:
     """services.md."""
     parts = ["# Services", table(rows, ("hook", "id", "url", "feedback_url"))]
     for row in rows:
-        parts += [f"## {row['title']}", _cell(row["description"])]
-        parts += [_cell(row["usageRequirements"])]
+        parts += [f"## {row['title']}", line(row["description"])]
+        parts += [line(row["usageRequirements"])]
         parts.append(table(row["prefetch"], ("key", "template", "reason")))
     return "\n\n".join(parts)
 

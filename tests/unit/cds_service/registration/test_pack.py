@@ -275,6 +275,7 @@ def test_the_index_names_every_file_and_the_manifest_its_hash(files: dict[str, b
     for name, digest in manifest["files"].items():
         assert hashlib.sha256(files[name]).hexdigest() == digest
     index = files["README.md"].decode()
+    assert index.startswith("# North \\| &lt;b>Hospital&lt;/b>: imaging AI")
     linked = set(re.findall(r"\]\(([\w./-]+)\)", index))
     assert linked == {name for name in files if "/" not in name} - {"README.md"}
     assert linked <= ABOUT.keys()
