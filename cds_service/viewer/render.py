@@ -55,6 +55,8 @@ class Pages:
 
     def __init__(self, root: str = "") -> None:
         self._templates = templates()
+        for name in self._templates.list_templates(extensions=["html"]):
+            self._templates.get_template(name)  # compiled now, and not while a reader waits
         self._root = root
         self._templates.globals["root"] = root
 
