@@ -7,13 +7,16 @@ with its own words as text/plain.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 from waitress.utilities import RequestEntityTooLarge
 
-from cds_service.security.headers import ALWAYS, HTTPS_ONLY
+from cds_service.security.headers import ALWAYS, HTTPS_ONLY, for_origin
 from fhir_mapping.outcome import outcome
 from inference.limits import MIB
 
@@ -28,11 +31,17 @@ FORGET_BYTES = 16 * MIB
 
 OTHERWISE = ("exception", "The service could not answer.")
 
+_ORIGIN = re.compile(rb"\r\nOrigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
+
 
 class Refusal(ErrorTask):  # type: ignore[misc]  # waitress states no types
-    """An answer to a request that could not be read; the connection is closed after it."""
+    """An answer to a request that could not be read; the connection is closed after it.
+
+    Pages of the listed `origins` may read it, whatever was asked for: it says nothing of a route.
+    """
 
     https = False
+    origins: tuple[str, ...] = ()
 
     def execute(self) -> None:
         """Write the whole answer."""
@@ -40,18 +49,18 @@ class Refusal(ErrorTask):  # type: ignore[misc]  # waitress states no types
         code, sentence = SENTENCES.get(error.code, OTHERWISE)
         body = json.dumps(outcome(sentence, code), separators=(",", ":")).encode()
         self.status = f"{error.code} {error.reason}"
-        self.response_headers += [("Content-Type", "application/json"), *ALWAYS.items()]
-        if self.https:
-            self.response_headers.append(("Strict-Transport-Security", HTTPS_ONLY))
+        self.response_headers += [("Content-Type", "application/json"), *self._headers().items()]
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
 
-
-class SecureRefusal(Refusal):
-    """The same where the public address is https."""
-
-    https = True
+    def _headers(self) -> dict[str, str]:
+        headers = {**ALWAYS, **for_origin(self.request.origin, self.origins)}
+        if self.origins:
+            headers["Vary"] = "Origin"
+        if self.https:
+            headers["Strict-Transport-Security"] = HTTPS_ONLY
+        return headers
 
 
 class _Nowhere:
@@ -75,6 +84,10 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress states no typ
     """
 
     forgetting = False
+    origin = ""
+    """Of a request that is refused: its ``Origin``, if that had come and can be told."""
+
+    header_plus: bytes
     expect_continue: bool = False
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -95,6 +108,8 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress states no typ
         if self.forgetting:
             return self._forgotten(data)
         taken: int = super().received(data)
+        if self.error:
+            self.origin = self._origin(data)
         # "may I send it?" is answered by the refusal; waitress would say yes and wait
         asked, self.expect_continue = self.expect_continue, self.expect_continue and not self.error
         too_large = isinstance(self.error, RequestEntityTooLarge)
@@ -103,6 +118,12 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress states no typ
             self.body_rcv.getbuf().close()
             self.body_rcv.buf = _Nowhere()
         return taken
+
+    def _origin(self, data: bytes) -> str:
+        """As it was read, or from what has come of a header that cannot be read."""
+        found = _ORIGIN.search(self.header_plus + data)
+        read: str = self.headers.get("ORIGIN", found[1].decode("latin-1") if found else "")
+        return read
 
     def _forgotten(self, data: bytes) -> int:
         taken: int = self.body_rcv.received(data)
@@ -116,7 +137,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress states no types
     """One connection."""
 
     parser_class = Parser
-    error_task_class = Refusal
+    error_task_class: Callable[..., Refusal] = Refusal
     last_activity: float
 
     def handle_read(self) -> None:
@@ -130,7 +151,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress states no types
             self.last_activity = since_s
 
 
-class SecureChannel(Channel):
-    """One connection where the public address is https."""
+def channels(*, https: bool, origins: tuple[str, ...]) -> Callable[..., Channel]:
+    """What makes the connections of a site; `https` if its public address is."""
 
-    error_task_class = SecureRefusal
+    def refusal(channel: Channel, request: Parser) -> Refusal:
+        made = Refusal(channel, request)
+        made.https, made.origins = https, origins
+        return made
+
+    def channel(*waitress: Any, **named: Any) -> Channel:
+        made = Channel(*waitress, **named)
+        made.error_task_class = refusal
+        return made
+
+    return channel

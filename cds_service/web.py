@@ -24,7 +24,7 @@ from cds_service.hooks.errors import CallError
 from cds_service.hooks.invoke import HookDesk
 from cds_service.hooks.routes import Gate, hooks_blueprint
 from cds_service.metrics import Metrics, metrics_blueprint
-from cds_service.refusals import Channel, SecureChannel
+from cds_service.refusals import channels
 from cds_service.scrapes import Gauges
 from cds_service.security.certificates import ClientCertificates
 from cds_service.security.errors import InvalidToken, Refusal
@@ -218,5 +218,5 @@ def server(app: Flask, settings: Settings) -> Any:
     )
     https = settings.base_url.startswith("https://")
     for each in sockets.values():  # one for each address of the host, and what wakes them
-        each.channel_class = SecureChannel if https else Channel
+        each.channel_class = channels(https=https, origins=settings.hook.cors_origins)
     return made

@@ -30,14 +30,20 @@ def allow_origin(request: Request, response: Response, origins: tuple[str, ...])
 
     No credentials: the token is in a header, and there are no cookies to send.
     """
-    if not (request.path == CORS_PATH or request.path.startswith(f"{CORS_PATH}/")) or not origins:
-        return response
-    response.headers.add("Vary", "Origin")
-    origin = request.headers.get("Origin", "")
-    if origin and (origin in origins or "*" in origins):
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
-        response.headers["Access-Control-Max-Age"] = "600"
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    if (request.path == CORS_PATH or request.path.startswith(f"{CORS_PATH}/")) and origins:
+        response.headers.add("Vary", "Origin")
+        response.headers.update(for_origin(request.headers.get("Origin", ""), origins))
     return response
+
+
+def for_origin(origin: str, origins: tuple[str, ...]) -> dict[str, str]:
+    """The headers that let the pages of an origin read an answer; none unless it is listed."""
+    if not origin or not (origin in origins or "*" in origins):
+        return {}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        "Access-Control-Max-Age": "600",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }

@@ -821,7 +821,10 @@ def test_a102_mutual_tls() -> None:
 
 
 def test_a103_browser_clients() -> None:
-    """SHALL: Browser clients of listed origins may call; preflights and errors have the headers."""
+    """SHALL: Browser clients of listed origins may call; preflights and errors have the headers,
+    but for a refusal by the server itself where no Origin could be read of the request (400, 431),
+    and for its last resort (500).
+    """
     assert keeps("A103")
     at = site({"cors_origins": (ORIGIN,)})
     for path in ("/cds-services", PATIENT_VIEW, FEEDBACK):

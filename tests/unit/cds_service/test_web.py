@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from cds_service.refusals import SecureChannel
 from cds_service.security.headers import ALWAYS
 from cds_service.web import server
 from tests.doubles import ehr
@@ -140,11 +139,53 @@ def test_what_is_not_http_is_told_so_as_everything_else(
     told(*raw(port, rude), status)
 
 
-def test_a_refusal_over_https_says_that_it_is_always_https() -> None:
-    site = Site(settings(web={"port": 0}, base_url="https://cds.example.org"))
-    with closing(server(site.app, site.settings)) as made:
-        assert made.channel_class is SecureChannel
-        assert made.channel_class.error_task_class.https
+@pytest.mark.parametrize(
+    ("base_url", "said"), [("https://cds.example.org", True), ("http://127.0.0.1:8080", False)]
+)
+def test_a_refusal_over_https_says_that_it_is_always_https(base_url: str, said: bool) -> None:
+    site = Site(settings(web={"port": 0}, base_url=base_url))
+    with running(made := server(site.app, site.settings)):
+        _, headers, _ = raw(made.effective_port, b"GET\r\n\r\n")
+        assert ("Strict-Transport-Security" in headers) is said
+
+
+SANDBOX = b"https://sandbox.example.org"
+ORIGIN = b"Origin: " + SANDBOX + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("rude", "status"),
+    [
+        (POST + ORIGIN + b"Content-Length: 900000000\r\n\r\n", 413),
+        (POST + ORIGIN.lower() + b"X: " + b"y" * 70_000 + b"\r\n\r\n", 431),
+        (POST + ORIGIN + b"Content-Length: +4\r\n\r\n1234", 400),
+        (POST + b"no colon\r\n" + ORIGIN + b"\r\n", 400),
+        (POST + ORIGIN + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (POST + ORIGIN + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+    ],
+)
+@pytest.mark.parametrize(
+    ("listed", "readable"), [((SANDBOX.decode(),), True), (("https://other.example",), False)]
+)
+def test_a_page_of_a_listed_origin_may_read_what_the_server_refuses(
+    rude: bytes, status: int, listed: tuple[str, ...], readable: bool
+) -> None:
+    site = Site(settings(web={"port": 0}, hook={"cors_origins": listed}))
+    with running(made := server(site.app, site.settings)):
+        answered, headers, _ = raw(made.effective_port, rude)
+    allowed = headers.get("Access-Control-Allow-Origin")
+    assert (answered, allowed) == (status, SANDBOX.decode() if readable else None)
+    assert headers["Cross-Origin-Resource-Policy"] == ("cross" if readable else "same") + "-origin"
+    assert headers["Vary"] == "Origin"
+
+
+def test_an_origin_that_did_not_arrive_is_not_allowed() -> None:
+    site = Site(settings(web={"port": 0}, hook={"cors_origins": (SANDBOX.decode(),)}))
+    with running(made := server(site.app, site.settings)):
+        port = made.effective_port
+        answers = [raw(port, POST + b"X: " + b"y" * 70_000), raw(port, b"GET\r\n\r\n")]
+    assert [status for status, *_ in answers] == [431, 400]
+    assert not any("Access-Control-Allow-Origin" in headers for _, headers, _ in answers)
 
 
 def test_a_byte_now_and_then_keeps_no_connection(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
