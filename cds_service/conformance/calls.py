@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from cds_service.conformance.examination import Examination, NotApplicable, Service, templates_of
@@ -65,6 +66,44 @@ def required_fields_are_required(exam: Examination) -> Iterator[str]:
             status = _post(exam, service, context=context).status
             if status not in _INVALID:
                 yield f"{service['hook']} without {name} answers {status}"
+
+
+@requirement(
+    "A20",
+    "SHALL",
+    "A context without its optional fields is a good call.",
+    "CDS Hooks Library, each hook's context",
+)
+def optional_fields_are_optional(exam: Examination) -> Iterator[str]:
+    for service in _served_hooks(exam):
+        context = context_of(service["hook"], exam.subject.who)
+        needed = required_fields(service["hook"]) or tuple(context)
+        left = [name for name in context if name not in needed]
+        status = 200
+        if left:
+            least = {name: context[name] for name in needed}
+            status = _post(exam, service, context=least).status
+        if status not in (200, 412):
+            yield f"{service['hook']} without {', '.join(left)} answers {status}"
+
+
+@requirement(
+    "A20",
+    "SHOULD",
+    "A chart may be opened by every kind of user.",
+    "CDS Hooks Library, patient-view",
+)
+def every_kind_of_user_may_call(exam: Examination) -> Iterator[str]:
+    service = next((s for s in _served_hooks(exam) if s["hook"] == "patient-view"), None)
+    if service is None:
+        raise NotApplicable("no service for patient-view answered a good call with 200")
+    who = exam.subject.who
+    logical_id = who.user.rpartition("/")[2]
+    for kind in ("PractitionerRole", "Patient", "RelatedPerson"):
+        user = replace(who, user=f"{kind}/{logical_id}")
+        status = _post(exam, service, context=context_of("patient-view", user)).status
+        if status not in (200, 403, 412):
+            yield f"a call by a {kind} answers {status}"
 
 
 @requirement("A20", "SHOULD", "A token without a server to use it on is refused with 4xx.", CLAUSE)
@@ -198,6 +237,15 @@ def a_partial_prefetch_is_no_crash(exam: Examination) -> Iterator[str]:
     raise NotApplicable("no service has several prefetch templates")
 
 
+@requirement("A44", "SHOULD", "A key that was not asked for is passed over.", PREFETCH)
+def unknown_keys_are_passed_over(exam: Examination) -> Iterator[str]:
+    service = exam.specimen
+    more = {"aKeyOfAnotherService": {"resourceType": "Basic", "id": "x", "code": {"text": "x"}}}
+    status = _post(exam, service, prefetch=exam.prefetch(service) | more).status
+    if status not in (200, 412):
+        yield f"{service['id']} answers {status} to a prefetch with a further key"
+
+
 @requirement("A45", "SHALL", "Without data it is 200 or 412, and nothing else.", STATUS)
 def without_data_it_is_412(exam: Examination) -> Iterator[str]:
     service = exam.specimen
@@ -257,6 +305,8 @@ CHECKS = (
     unknown_members_are_passed_over,
     required_members_are_required,
     required_fields_are_required,
+    optional_fields_are_optional,
+    every_kind_of_user_may_call,
     a_token_needs_a_server,
     other_hooks_are_refused,
     both_kinds_of_scopes_are_read,
@@ -266,6 +316,7 @@ CHECKS = (
     null_is_an_answer,
     a_failed_prefetch_is_no_crash,
     a_partial_prefetch_is_no_crash,
+    unknown_keys_are_passed_over,
     without_data_it_is_412,
     an_empty_chart_is_an_answer,
     odd_prefetch_is_no_crash,

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cds_service.conformance.examination import Examination
 from cds_service.conformance.requirement import requirement
 from cds_service.conformance.shapes import (
-    REVERSE_DNS,
     empties,
     is_absolute,
     is_coding,
     is_text,
     missing,
     objects,
+    strange_names,
 )
 
 CLAUSE = "CDS Hooks 2.0.1, Card Attributes"
 RESPONSE = "CDS Hooks 2.0.1, CDS Service Response"
 SUMMARY_CHARACTERS = 140
 """A summary has fewer than these."""
+
+_MEMBERS: Mapping[str, frozenset[str]] = {
+    "answer": frozenset({"cards", "systemActions"}),
+    "card": frozenset(
+        {"uuid", "summary", "detail", "indicator", "source", "suggestions"}
+        | {"selectionBehavior", "overrideReasons", "links"}
+    ),
+    "source": frozenset({"label", "url", "icon", "topic"}),
+    "link": frozenset({"label", "url", "type", "appContext", "autolaunchable"}),
+    "suggestion": frozenset(
+        {"label", "uuid", "isRecommended", "actions", "actionSelectionBehavior"}
+    ),
+    "action": frozenset({"type", "description", "resource", "resourceId"}),
+}
+"""What may stand where, in 2.0.1 and in the 3.0 ballot."""
 
 _ACTIVE = re.compile(r"<\s*(script|iframe|object|embed|form|style)\b|javascript:|\bon\w+\s*=", re.I)
 
@@ -141,24 +157,50 @@ def override_reasons_are_codings(exam: Examination) -> Iterator[str]:
             yield f"{where}: overrideReasons is not an array of whole Codings"
 
 
+def _parts(exam: Examination) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """(where, what, object) of everything in the answers that CDS Hooks itself defines."""
+    for service, answer in exam.answered:
+        where = str(service["id"])
+        yield where, "answer", answer.members
+        for action in objects(answer.members.get("systemActions")):
+            yield f"{where}, a systemAction", "action", action
+        for number, card in enumerate(objects(answer.members.get("cards")), 1):
+            yield from _parts_of(f"{where}, card {number}", card)
+
+
+def _parts_of(where: str, card: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    yield where, "card", card
+    for source in objects([card.get("source")]):
+        yield f"{where}, source", "source", source
+    for link in objects(card.get("links")):
+        yield f"{where}, a link", "link", link
+    for suggestion in objects(card.get("suggestions")):
+        yield f"{where}, a suggestion", "suggestion", suggestion
+        for action in objects(suggestion.get("actions")):
+            yield f"{where}, an action", "action", action
+
+
+@requirement("A08", "SHOULD", "An answer has no member that no specification knows.", CLAUSE)
+def members_of_answers_are_known(exam: Examination) -> Iterator[str]:
+    for where, what, part in _parts(exam):
+        for name in sorted(set(part) - _MEMBERS[what] - {"extension"}):
+            yield f"{where}: {name[:40]} is unknown; extensions belong into extension"
+
+
 @requirement("A10", "SHALL", "An extension is an object.", "CDS Hooks 2.0.1, Extensions")
 def extensions_of_answers_are_objects(exam: Examination) -> Iterator[str]:
-    for service, answer in exam.answered:
-        for part in (answer.members, *objects(answer.members.get("cards"))):
-            if not isinstance(part.get("extension", {}), dict):
-                yield f"{service['id']}: extension is not an object"
+    for where, _, part in _parts(exam):
+        if not isinstance(part.get("extension", {}), dict):
+            yield f"{where}: extension is not an object"
 
 
 @requirement(
     "A10", "SHOULD", "Names in an extension are in reverse DNS.", "CDS Hooks 2.0.1, Extensions"
 )
 def extensions_have_reverse_dns_names(exam: Examination) -> Iterator[str]:
-    for service, answer in exam.answered:
-        for part in (answer.members, *objects(answer.members.get("cards"))):
-            extension = part.get("extension")
-            for name in extension if isinstance(extension, dict) else ():
-                if not REVERSE_DNS.fullmatch(name):
-                    yield f"{service['id']}: the extension {name[:40]!r} is not in reverse DNS"
+    for where, _, part in _parts(exam):
+        for sentence in strange_names(part.get("extension")):
+            yield f"{where}: {sentence}"
 
 
 CHECKS = (
@@ -173,6 +215,7 @@ CHECKS = (
     uuids_are_unique,
     sources_are_well_formed,
     override_reasons_are_codings,
+    members_of_answers_are_known,
     extensions_of_answers_are_objects,
     extensions_have_reverse_dns_names,
 )

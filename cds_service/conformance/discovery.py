@@ -16,6 +16,7 @@ from cds_service.conformance.shapes import (
     is_text,
     missing,
     objects,
+    strange_names,
 )
 from cds_service.conformance.templates import (
     later_tokens,
@@ -82,7 +83,10 @@ def services_have_titles(exam: Examination) -> Iterator[str]:
 
 
 @requirement(
-    "A04", "SHALL", "prefetch is an object of strings, usageRequirements a string.", CLAUSE
+    "A04",
+    "SHALL",
+    "prefetch is an object of strings, title and usageRequirements are strings.",
+    CLAUSE,
 )
 def optional_members_have_their_types(exam: Examination) -> Iterator[str]:
     for service in exam.described:
@@ -91,6 +95,8 @@ def optional_members_have_their_types(exam: Examination) -> Iterator[str]:
             yield f"{_name(service)}: prefetch is not an object of strings"
         if not is_text(service.get("usageRequirements", "none")):
             yield f"{_name(service)}: usageRequirements is not a string"
+        if not is_text(service.get("title", "none")):
+            yield f"{_name(service)}: title is not a string"
 
 
 @requirement(
@@ -150,6 +156,15 @@ def extensions_are_objects(exam: Examination) -> Iterator[str]:
     for service in exam.described:
         if not isinstance(service.get("extension", {}), dict):
             yield f"{_name(service)}: extension is not an object"
+
+
+@requirement(
+    "A10", "SHOULD", "Names in an extension are in reverse DNS.", "CDS Hooks 2.0.1, Extensions"
+)
+def extension_names_are_in_reverse_dns(exam: Examination) -> Iterator[str]:
+    for service in exam.described:
+        for sentence in strange_names(service.get("extension")):
+            yield f"{_name(service)}: {sentence}"
 
 
 @requirement(
@@ -217,6 +232,7 @@ CHECKS = (
     nothing_is_empty_in_discovery,
     members_are_known,
     extensions_are_objects,
+    extension_names_are_in_reverse_dns,
     hooks_are_named_by_the_rule,
     tokens_are_known,
     queries_are_portable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from cds_service.conformance.examination import DISCOVERY, Examination, NotApplicable
 from cds_service.conformance.exchange import Answer, Call
 from cds_service.conformance.requirement import requirement
+from cds_service.conformance.tokens import refusals
 
 CLAUSE = "CDS Hooks 2.0.1, HTTP Status Codes"
 BALLOT = "CDS Hooks 3.0 ballot, HTTP Status Codes"
@@ -90,6 +92,25 @@ def odd_json_is_no_crash(exam: Examination) -> Iterator[str]:
             yield f"a body with {what} is answered with {status}"
 
 
+@requirement("A85", "SHALL", "Members of another type make nothing crash.", CLAUSE)
+def odd_members_are_no_crash(exam: Examination) -> Iterator[str]:
+    service = exam.specimen
+    context = exam.body(service)["context"]
+    odd: tuple[tuple[str, object], ...] = (
+        ("hookInstance", 7),
+        ("context", "x"),
+        ("context", [context]),
+        ("context", {**context, "patientId": {"id": "x"}}),
+        ("prefetch", ["x"]),
+        ("fhirServer", 7),
+        ("fhirAuthorization", "x"),
+    )
+    for name, value in odd:
+        status = exam.post(exam.path(service), exam.body(service, **{name: value})).status
+        if status >= 500:
+            yield f"a call with an odd {name} is answered with {status}"
+
+
 @requirement("A85", "SHOULD", "An error is explained by an OperationOutcome.", BALLOT)
 def errors_are_operation_outcomes(exam: Examination) -> Iterator[str]:
     for what, answer in _errors(exam):
@@ -101,7 +122,10 @@ def errors_are_operation_outcomes(exam: Examination) -> Iterator[str]:
 
 @requirement("A85", "SHALL", "No stack trace leaves the service.", "OWASP ASVS 5, 16.5")
 def no_stack_trace_is_shown(exam: Examination) -> Iterator[str]:
-    for what, answer in _errors(exam):
+    refused: list[tuple[str, Answer]] = []
+    with contextlib.suppress(NotApplicable):
+        refused = [("a bad token", answer) for _, answer in refusals(exam)]
+    for what, answer in (*_errors(exam), *refused):
         if _TRACE.search(answer.body):
             yield f"{what} is answered with a stack trace"
 
@@ -144,6 +168,7 @@ def a_charset_may_be_stated(exam: Examination) -> Iterator[str]:
 CHECKS = (
     malformed_bodies_are_refused,
     odd_json_is_no_crash,
+    odd_members_are_no_crash,
     errors_are_operation_outcomes,
     no_stack_trace_is_shown,
     unknown_services_are_404,

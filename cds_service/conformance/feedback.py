@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from cds_service.conformance.errors import NOWHERE
 from cds_service.conformance.examination import Examination, NotApplicable
 from cds_service.conformance.exchange import Answer
 from cds_service.conformance.requirement import requirement
@@ -34,8 +35,8 @@ def _entry(exam: Examination, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if value is not None}
 
 
-def _send(exam: Examination, body: object) -> Answer:
-    return exam.post(f"{exam.path(exam.answered[0][0])}/feedback", body)
+def _send(exam: Examination, body: object, token: str | None = None) -> Answer:
+    return exam.post(f"{exam.path(exam.answered[0][0])}/feedback", body, token=token)
 
 
 def _offered(exam: Examination) -> Answer:
@@ -87,4 +88,28 @@ def malformed_feedback_is_no_crash(exam: Examination) -> Iterator[str]:
             yield f"feedback of {what} is answered with {status}"
 
 
-CHECKS = (feedback_is_accepted, other_feedback_is_refused, malformed_feedback_is_no_crash)
+@requirement("A91", "SHOULD", "Feedback needs a token where calls need one.", CLAUSE)
+def feedback_needs_a_token(exam: Examination) -> Iterator[str]:
+    _offered(exam)
+    if not exam.guarded:
+        raise NotApplicable("the service answers without a token")
+    answer = _send(exam, {"feedback": [_entry(exam)]}, token="")
+    if not answer.refused:
+        yield f"feedback without a token is answered with {answer.status}"
+
+
+@requirement("A87", "SHOULD", "Feedback on a service that does not exist is refused.", CLAUSE)
+def feedback_is_for_services(exam: Examination) -> Iterator[str]:
+    _offered(exam)
+    status = exam.post(f"{NOWHERE}/feedback", {"feedback": [_entry(exam)]}).status
+    if not 400 <= status < 500:
+        yield f"feedback on an unknown service is answered with {status}"
+
+
+CHECKS = (
+    feedback_is_accepted,
+    other_feedback_is_refused,
+    malformed_feedback_is_no_crash,
+    feedback_needs_a_token,
+    feedback_is_for_services,
+)

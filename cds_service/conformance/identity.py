@@ -20,7 +20,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from cds_service.security.keys import RSA_BITS, PrivateKey, SigningKey
+from cds_service.security.keys import RSA_BITS, PrivateKey, SigningKey, public_jwks
 
 LIFETIME_S = 300
 HOUR_S = 3600
@@ -54,15 +54,15 @@ class Identity:
         }
         return {name: value for name, value in claims.items() if value is not None}
 
-    def header(self, **changes: str) -> dict[str, Any]:
+    def header(self, **changes: object) -> dict[str, Any]:
         """The JOSE header of a good token."""
-        header = {"alg": self.key.algorithm, "typ": "JWT", "kid": self.key.kid}
+        header: dict[str, Any] = {"alg": self.key.algorithm, "typ": "JWT", "kid": self.key.kid}
         return {**header, **({"jku": self.jku} if self.jku else {}), **changes}
 
     def token(
         self,
         audience: object,
-        header: Mapping[str, str] | None = None,
+        header: Mapping[str, object] | None = None,
         key: PrivateKey | None = None,
         **changes: object,
     ) -> str:
@@ -70,6 +70,11 @@ class Identity:
         signed = self._signed(self.header(**(header or {})), self.claims(audience, **changes))
         method = jwt.get_algorithm_by_name(self.key.algorithm)
         return f"{signed}.{segment(method.sign(signed.encode(), key or self.key.private))}"
+
+    def self_certified(self, audience: object) -> str:
+        """A token that is signed by another key and brings that key along (RFC 7515, 4.1.3)."""
+        other = SigningKey(self.key.kid, self.key.algorithm, self.other_key())
+        return self.token(audience, {"jwk": public_jwks([other])["keys"][0]}, key=other.private)
 
     def unsigned(self, audience: object, algorithm: str = "none") -> str:
         """A token without a signature that says so (RFC 7519, 6)."""

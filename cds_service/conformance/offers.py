@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from cds_service.conformance.examination import Examination
 from cds_service.conformance.requirement import requirement
-from cds_service.conformance.shapes import LOOPBACK, is_absolute, is_text, missing, objects
+from cds_service.conformance.shapes import (
+    LOOPBACK,
+    RELATIVE,
+    is_absolute,
+    is_text,
+    missing,
+    objects,
+)
 
 CLAUSE = "CDS Hooks 2.0.1, Card Attributes"
 SUGGESTION = "CDS Hooks 2.0.1, Suggestion"
@@ -81,6 +89,18 @@ def suggestions_are_well_formed(exam: Examination) -> Iterator[str]:
             yield f"{where}: actions is not an array with objects"
 
 
+@requirement("A68", "SHALL", "Each suggestion of an answer has a uuid of its own.", SUGGESTION)
+def suggestion_uuids_are_unique(exam: Examination) -> Iterator[str]:
+    named = Counter(
+        (where.rpartition(", card ")[0], str(suggestion["uuid"]))
+        for where, suggestion, _ in _suggestions(exam)
+        if "uuid" in suggestion
+    )
+    for (service, _), count in named.items():
+        if count > 1:
+            yield f"{service}: {count} suggestions have the same uuid"
+
+
 @requirement("A68", "SHALL", "With at-most-one, no two suggestions are recommended.", SUGGESTION)
 def one_suggestion_is_recommended(exam: Examination) -> Iterator[str]:
     for where, card in exam.cards:
@@ -104,13 +124,25 @@ def actions_are_well_formed(exam: Examination) -> Iterator[str]:
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         if action.get("type") in ("create", "update") and not is_text(kind):
             yield f"{where}: resource is not a FHIR resource"
+        if not is_text(action.get("resourceId", "none")):
+            yield f"{where}: resourceId is not a string"
 
 
 @requirement("A69", "SHOULD", "An action that deletes names what it deletes by resourceId.", ACTION)
 def deletions_name_a_resource(exam: Examination) -> Iterator[str]:
     for where, action, _ in _actions(exam):
-        if action.get("type") == "delete" and not is_text(action.get("resourceId")):
-            yield f"{where}: resourceId is missing"
+        named = RELATIVE.fullmatch(str(action.get("resourceId")))
+        if action.get("type") == "delete" and not named:
+            yield f"{where}: resourceId is missing, or no relative reference"
+
+
+@requirement("A69", "SHOULD", "What is updated is there in its entirety, with its id.", ACTION)
+def updates_name_a_resource(exam: Examination) -> Iterator[str]:
+    for where, action, _ in _actions(exam):
+        resource = action.get("resource")
+        named = isinstance(resource, dict) and is_text(resource.get("id"))
+        if action.get("type") == "update" and not named:
+            yield f"{where}: resource has no id"
 
 
 @requirement(
@@ -179,9 +211,11 @@ def links_lead_to_https(exam: Examination) -> Iterator[str]:
 CHECKS = (
     selection_behavior_goes_with_suggestions,
     suggestions_are_well_formed,
+    suggestion_uuids_are_unique,
     one_suggestion_is_recommended,
     actions_are_well_formed,
     deletions_name_a_resource,
+    updates_name_a_resource,
     actions_are_not_selected_one_by_one,
     links_are_well_formed,
     app_context_belongs_to_smart_links,

@@ -12,6 +12,12 @@ REVERSE_DNS = re.compile(r"[a-z][a-z0-9-]*(\.[A-Za-z0-9_-]+)+")
 SEGMENT = re.compile(r"(?!\.{1,2}$)(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+")
 """One segment of a URL's path that nothing is resolved or encoded in (RFC 3986, 3.3)."""
 
+RELATIVE = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
+"""A reference to a resource of the server at hand."""
+
+_NO_URL = re.compile(r"[\x00-\x20\x7f<>\"]")
+"""What stands in no URL (RFC 3986, appendix A), though parsers strip or pass it."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -35,7 +41,7 @@ def is_uuid(value: object) -> bool:
 
 def is_absolute(value: object) -> bool:
     """Whether it is an absolute http or https URL."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _NO_URL.search(value):
         return False
     try:
         parts = urlsplit(value)
@@ -45,13 +51,22 @@ def is_absolute(value: object) -> bool:
 
 
 def is_coding(value: object, *names: str) -> bool:
-    """Whether it is a Coding with a text for each of `names`."""
-    return isinstance(value, dict) and all(is_text(value.get(name)) for name in names)
+    """Whether it is a Coding with a text for each of `names`, and a display of text if any."""
+    if not isinstance(value, dict) or not is_text(value.get("display", "none")):
+        return False
+    return all(is_text(value.get(name)) for name in names)
 
 
 def objects(value: object) -> list[Mapping[str, Any]]:
     """The objects of an array; what is no array has none."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def strange_names(extension: object) -> Iterator[str]:
+    """Names in an extension that are not in reverse DNS."""
+    for name in extension if isinstance(extension, dict) else ():
+        if not REVERSE_DNS.fullmatch(name):
+            yield f"the extension {name[:40]!r} is not in reverse DNS"
 
 
 def missing(value: Mapping[str, Any], *names: str) -> Iterator[str]:

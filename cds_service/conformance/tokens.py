@@ -100,11 +100,24 @@ def signatures_are_verified(exam: Examination) -> Iterator[str]:
             "a token signed by another key": lambda audience: identity.token(
                 audience, key=identity.other_key()
             ),
+            "a token that brings its own key": identity.self_certified,
             "a token that was changed after it was signed": identity.changed,
             "a token without its signature": lambda audience: (
                 identity.token(audience).rpartition(".")[0] + "."
             ),
         },
+    )
+
+
+@requirement(
+    "A93", "SHALL", "A header that must be understood, and is not, is refused.", "RFC 7515, 4.1.11"
+)
+def critical_headers_are_understood(exam: Examination) -> Iterator[str]:
+    unknown = "https://conformance.invalid/unknown"
+    header = {"crit": [unknown], unknown: True}
+    make = exam.identity.token
+    yield from _accepted(
+        exam, {"a token with an unknown crit": lambda audience: make(audience, header)}
     )
 
 
@@ -116,6 +129,7 @@ def audiences_are_checked(exam: Examination) -> Iterator[str]:
         {
             "a token for somebody else": lambda _: identity.token(ELSEWHERE),
             "a token for discovery": lambda _: identity.token(exam.url(DISCOVERY)),
+            "a token for the base address": lambda _: identity.token(exam.base_url),
             "a token for a longer URL": lambda audience: identity.token(f"{audience}-2"),
         },
     )
@@ -180,19 +194,34 @@ def early_tokens_are_refused(exam: Examination) -> Iterator[str]:
     )
 
 
-@requirement("A86", "SHOULD", "A refusal does not say what was wrong.", "CDS Hooks best practices")
-def refusals_are_alike(exam: Examination) -> Iterator[str]:
+def refusals(exam: Examination) -> list[tuple[str, Answer]]:
+    """(token, answer) of four tokens that are bad in different ways. Raises NotApplicable."""
     audience = exam.url(_path(exam))
     identity, then_s = exam.identity, int(exam.identity.clock()) - HOUR_S
-    answers = [
-        _called(exam, ""),
-        _called(exam, identity.unsigned(audience)),
-        _called(exam, identity.token(audience, iss=ELSEWHERE)),
-        _called(exam, identity.token(audience, iat=then_s - 300, exp=then_s)),
-    ]
-    refusals = {(a.status, a.body) for a in answers if a.refused}
-    if len(refusals) > 1:
-        yield f"four bad tokens have {len(refusals)} different answers"
+    bad = (
+        "",
+        identity.unsigned(audience),
+        identity.token(audience, iss=ELSEWHERE),
+        identity.token(audience, iat=then_s - 300, exp=then_s),
+    )
+    found: list[tuple[str, Answer]] = exam.once(
+        "refusals", lambda: [(token, _called(exam, token)) for token in bad]
+    )
+    return found
+
+
+@requirement("A86", "SHOULD", "No answer repeats the token.", "RFC 6750, 5.3")
+def no_token_is_repeated(exam: Examination) -> Iterator[str]:
+    for token, answer in refusals(exam):
+        if token and token.encode() in answer.body:
+            yield f"a token stands in the answer ({answer.status}) that refuses it"
+
+
+@requirement("A86", "SHOULD", "A refusal does not say what was wrong.", "CDS Hooks best practices")
+def refusals_are_alike(exam: Examination) -> Iterator[str]:
+    found = {(a.status, a.body) for _, a in refusals(exam) if a.refused}
+    if len(found) > 1:
+        yield f"four bad tokens have {len(found)} different answers"
 
 
 CHECKS = (
@@ -202,11 +231,13 @@ CHECKS = (
     further_claims_are_accepted,
     weak_algorithms_are_refused,
     signatures_are_verified,
+    critical_headers_are_understood,
     audiences_are_checked,
     an_audience_may_be_an_array,
     issuers_are_listed,
     tokens_are_good_once,
     expired_tokens_are_refused,
     early_tokens_are_refused,
+    no_token_is_repeated,
     refusals_are_alike,
 )

@@ -146,6 +146,8 @@ class PlantedService:
             "no-description": lambda: first.pop("description"),
             "no-title": lambda: first.pop("title"),
             "prefetch-of-numbers": lambda: first.update(prefetch={"patient": 7}),
+            "title-is-a-number": lambda: first.update(title=7),
+            "discovery-extension-without-domain": lambda: first.update(extension={"x": {"y": 1}}),
             "no-version": lambda: first.pop("version"),
             "wrong-hook-version": lambda: first.update(hookVersion="9.9"),
             "id-twice": lambda: services.append(services[0]),
@@ -221,6 +223,9 @@ class PlantedService:
             "script-in-detail": lambda: card.update(detail="<script>alert(1)</script>"),
             "javascript-in-detail": lambda: card.update(detail="[x](javascript:alert(1))"),
             "uuid-is-a-number": lambda: card.update(uuid=7),
+            "misspelt-card-member": lambda: card.update(selectionBehaviour="any"),
+            "topic-display-is-a-number": lambda: card["source"]["topic"].update(display=7),
+            "source-url-with-a-blank": lambda: card["source"].update(url="https://a.example/b c"),
             "relative-icon": lambda: card["source"].update(icon="/icon.png"),
             "topic-is-a-string": lambda: card["source"].update(topic="greeting"),
             "reason-without-system": lambda: card["overrideReasons"][0].pop("system"),
@@ -234,15 +239,24 @@ class PlantedService:
                 card.update(selectionBehavior="whatever"),
             ),
             "suggestion-without-label": lambda: card["suggestions"][0].pop("label"),
+            "suggestion-uuid-twice": lambda: card["suggestions"][1].update(uuid="s1"),
+            "suggestion-extension-is-a-list": lambda: card["suggestions"][0].update(extension=[1]),
+            "link-extension-without-domain": lambda: card["links"][0].update(
+                extension={"x": {"y": 1}}
+            ),
             "recommended-is-a-string": lambda: card["suggestions"][0].update(isRecommended="yes"),
             "two-recommended": lambda: card["suggestions"][1].update(isRecommended=True),
             "action-of-no-type": lambda: action.update(type="replace"),
             "action-without-description": lambda: action.pop("description"),
             "action-without-resource": lambda: action.pop("resource"),
+            "update-of-nothing": lambda: action.update(type="update"),
+            "deletion-of-an-url": lambda: deletion.update(resourceId="https://e.example/Task/1"),
+            "action-with-a-number": lambda: deletion.update(resourceId=7),
             "deletion-by-resource": lambda: deletion.pop("resourceId"),
             "selected-actions": lambda: card["suggestions"][0].update(
                 actionSelectionBehavior="any"
             ),
+            "link-with-a-line-end": lambda: card["links"][0].update(url="https://a.example/\nb"),
             "relative-link": lambda: card["links"][0].update(url="/more"),
             "link-of-no-type": lambda: card["links"][0].update(type="popup"),
             "link-without-label": lambda: card["links"][0].pop("label"),
@@ -292,12 +306,27 @@ class PlantedService:
                 raise Refused(400, "required")
         if body.get("hook", service["hook"]) != service["hook"] and not self.has("any-hook"):
             raise Refused(400, "invalid")
-        given = body.get("context", {})
+        given = self.context(body)
         if not self.has("any-context") and not set(required_fields(service["hook"])) <= set(given):
             raise Refused(400, "required")
         if "fhirAuthorization" in body and "fhirServer" not in body and not self.has("any-token"):
             raise Refused(400, "required")
         self.look_at(body.get("prefetch", {}), body)
+
+    def context(self, body: Json) -> Json:
+        given: Json = body.get("context", {})
+        if self.has("odd-members-crash"):
+            given["patientId"].casefold()
+        kinds = {"context": dict, "hookInstance": str, "prefetch": dict}
+        if not all(isinstance(body.get(name, kind()), kind) for name, kind in kinds.items()):
+            raise Refused(400, "invalid")
+        if self.has("encounter-is-required") and "encounterId" not in given:
+            raise Refused(400, "required")
+        if self.has("physicians-alone") and not given.get("userId", "").startswith("Practitioner/"):
+            raise Refused(500, "exception")
+        if self.has("strict-keys") and set(body.get("prefetch", {})) - set(PREFETCH):
+            raise Refused(400, "invalid")
+        return given
 
     def look_at(self, prefetch: Json, body: Json) -> None:
         if "fhirServer" in body and self.has("asks-any-server"):
@@ -330,6 +359,10 @@ class PlantedService:
         try:
             claims = self.claims(token, f"{self.base_url}{path}")
         except (jwt.PyJWTError, KeyError, ValueError) as error:
+            if self.has("trace-on-refusal"):
+                raise Refused(401, "login", "".join(traceback.format_exception(error))) from None
+            if self.has("echoes-the-token"):
+                raise Refused(401, "login", f"not accepted: {token}") from None
             raise Refused(401, "login", str(error)) from None
         if claims.get("jti") in self.used and not self.has("replay"):
             raise Refused(401, "login", "used before")
@@ -342,7 +375,10 @@ class PlantedService:
             return
 
     def claims(self, token: str, audience: str) -> Json:
-        header = jwt.get_unverified_header(token)
+        head, payload, _ = (jwt.utils.base64url_decode(part) for part in token.split("."))
+        header = json.loads(head)
+        if "crit" in header and self.has("passes-over-crit"):
+            return dict(json.loads(payload))
         unproved: Json = jwt.decode(token, options={"verify_signature": False})
         weak = header["alg"].lower() in ("none", "hs256")
         if weak and self.has("weak-algorithms"):
@@ -353,7 +389,9 @@ class PlantedService:
         if elsewhere:
             raise ValueError("jku")
         if weak or not self.has("unverified-signatures"):
-            jwt.api_jws.decode(token, ehr.KEY.public_key(), algorithms=["ES384"])
+            own = "jwk" in header and self.has("key-of-the-token")
+            key = jwt.PyJWK(header["jwk"]).key if own else ehr.KEY.public_key()
+            jwt.api_jws.decode(token, key, algorithms=["ES384"])
         self.check_claims(unproved, audience)
         return unproved
 
@@ -369,6 +407,8 @@ class PlantedService:
             raise ValueError("aud")
         named = listed if isinstance(listed, list) else [listed]
         whose = [name for name in named if name.startswith(audience)]
+        if self.has("audience-is-the-host") and named == [self.base_url]:
+            return
         if not whose and not self.has("any-audience"):
             raise ValueError("aud")
         if audience not in named and not self.has("audience-prefix") and whose:
@@ -383,7 +423,13 @@ class PlantedService:
     # feedback
 
     def feedback(self, name: str) -> Any:
-        self.admit(f"/cds-services/{name}/feedback")
+        if not self.has("feedback-of-anybody"):
+            self.admit(f"/cds-services/{name}/feedback")
+        if self.has("feedback-of-any-service") or name in {s["id"] for s in SERVICES}:
+            return self.taken()
+        raise Refused(404, "not-found")
+
+    def taken(self) -> Any:
         body = self.body()
         if self.has("feedback-is-500"):
             raise Refused(500, "exception")
@@ -414,7 +460,7 @@ class PlantedService:
         issue = {"severity": "error", "code": said}
         if self.has("stack-traces"):
             issue["diagnostics"] = "".join(traceback.format_exception(error))
-        elif why and self.has("talkative-refusals"):
+        elif why and self.faults & {"talkative-refusals", "trace-on-refusal", "echoes-the-token"}:
             issue["diagnostics"] = why
         text = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
         return Response(text, status, mimetype="application/json")
