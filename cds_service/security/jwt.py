@@ -21,7 +21,7 @@ from cds_service.security.errors import InvalidToken, Refusal
 from cds_service.settings import TenantSettings
 from cds_service.strict_json import InvalidJson, load_json
 
-LEEWAY_S = 30
+LEEWAY_S = 60
 """Clocks of two organisations differ by so much."""
 
 LIFETIME_S = 900
