@@ -99,7 +99,7 @@ def test_a21_the_hook_must_be_the_services_own(path: str) -> None:
     assert call(site(), ROUTES[other](), path).status_code == 400
 
 
-@pytest.mark.parametrize("member", ["access_token", "token_type", "scope", "subject"])
+@pytest.mark.parametrize("member", ["access_token", "token_type", "scope"])
 def test_a22_members_of_the_authorization_are_required(member: str) -> None:
     given = authorization(**{member: None})
     body = patient_view(fhirServer=ehr.FHIR_BASE, fhirAuthorization=given)
@@ -525,6 +525,27 @@ def test_a87_a_compressed_body_is_415() -> None:
 def test_a87_too_large_a_body_is_413() -> None:
     at = site({"body_bytes": 1000})
     assert call(at, patient_view(padding="x" * 2000)).status_code == 413
+
+
+def test_a87_a_prefetch_that_lists_thousands_of_images_is_read() -> None:
+    body = patient_view()
+    images = [
+        {
+            "uid": f"1.2.826.0.1.3680043.8.498.1234567890123456789012345678901{number:05}",
+            "sopClass": {
+                "system": "urn:ietf:rfc:3986",
+                "code": "urn:oid:1.2.840.10008.5.1.4.1.1.4",
+            },
+            "number": number,
+        }
+        for number in range(8000)
+    ]
+    study = body["prefetch"]["studies"]["entry"][0]["resource"]
+    modality = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "MR"}
+    study["series"] = [{"uid": "1.2.3", "modality": modality, "instance": images}]
+    assert len(json.dumps(body)) > 1_300_000
+    answer = call(site(), body)
+    assert (answer.status_code, len(answer.get_json()["cards"])) == (200, 1)
 
 
 @pytest.mark.parametrize("error", [QueueUnavailable("down"), QueueFull("full")])
