@@ -17,10 +17,13 @@ from cds_service.hooks.errors import InvalidCall
 
 Json = Mapping[str, Any]
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID_FORM = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_UUID = re.compile(_UUID_FORM)
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}")
+_DRAFT = re.compile(rf"{_REFERENCE.pattern}|urn:uuid:{_UUID_FORM}")
 _USER = re.compile(r"(?:Practitioner(?:Role)?|Patient|RelatedPerson)/[A-Za-z0-9\-.]{1,64}")
+_SECONDS = re.compile(r"[0-9]{1,10}")
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _TEXT_LIMIT = 2048
 _TOKEN_LIMIT = 16_384
@@ -124,7 +127,7 @@ def _patient_view(context: Json) -> HookContext:
     encounter = context.get("encounterId")
     return HookContext(
         patient_id=_matching(context, "patientId", _ID, "a FHIR id"),
-        user_reference=_matching(context, "userId", _USER, "a reference like Practitioner/1"),
+        user_reference=_user(context),
         encounter_id=_matching(context, "encounterId", _ID, "a FHIR id") if encounter else None,
     )
 
@@ -144,8 +147,11 @@ def _order_sign(context: Json) -> HookContext:
 
 
 def _order_select(context: Json) -> HookContext:
-    """order-select 1.0: order-sign's, and which of the drafts were selected."""
-    return replace(_order_sign(context), selections=_references(context, "selections"))
+    """order-select 1.0: order-sign's, and which of the drafts were selected.
+
+    A draft that has no id yet may be named by its fullUrl: which one it is decides nothing here.
+    """
+    return replace(_order_sign(context), selections=_references(context, "selections", _DRAFT))
 
 
 def _order_dispatch(context: Json) -> HookContext:
@@ -174,11 +180,18 @@ CONTEXTS: Mapping[str, Callable[[Json], HookContext]] = {
 """Each hook's context: a new hook is one function and one row here and in `discovery`."""
 
 
-def _references(context: Json, name: str) -> tuple[str, ...]:
+def _user(context: Json) -> str | None:
+    """The user's reference; of a bare id, which some clients send, the type is not known."""
+    if _ID.fullmatch(_required(context, "userId", "context.")):
+        return None
+    return _matching(context, "userId", _USER, "a reference like Practitioner/1")
+
+
+def _references(context: Json, name: str, pattern: re.Pattern[str] = _REFERENCE) -> tuple[str, ...]:
     found = context.get(name)
     if not isinstance(found, list):
         raise InvalidCall(f"context.{name} is missing or not an array.")
-    if not all(isinstance(item, str) and _REFERENCE.fullmatch(item) for item in found):
+    if not all(isinstance(item, str) and pattern.fullmatch(item) for item in found):
         raise InvalidCall(f"context.{name} has an item that is not a reference.")
     return tuple(found)
 
@@ -201,7 +214,8 @@ def _authorization(value: Json | None) -> FhirAuthorization | None:
         raise InvalidCall("fhirAuthorization.access_token is not a bearer token.")
     if _required(value, "token_type", where).lower() != "bearer":
         raise InvalidCall("fhirAuthorization.token_type is not Bearer.")
-    _required(value, "subject", where)
+    # required of clients, and read by nobody here: to miss it costs nothing
+    _optional(value, "subject", where)
     return FhirAuthorization(
         access_token=token,
         scopes=parse_scopes(_required(value, "scope", where, limit=_TOKEN_LIMIT)),
@@ -211,8 +225,13 @@ def _authorization(value: Json | None) -> FhirAuthorization | None:
 
 
 def _expires_in(value: Json) -> int | None:
-    """Clients are known to leave it out, though it is required; our use lasts seconds."""
+    """Clients leave it out or send digits as a text, though a number is required.
+
+    Both are borne: our use of the token lasts seconds.
+    """
     found = value.get("expires_in")
+    if isinstance(found, str) and _SECONDS.fullmatch(found):
+        found = int(found)
     if found is None:
         return None
     if isinstance(found, bool) or not isinstance(found, int):

@@ -158,9 +158,25 @@ def test_each_required_field_is_checked(path: str, name: str, wrong: Any) -> Non
 def test_a_user_is_a_person(user: str) -> None:
     context = {"userId": user, "patientId": "p1"}
     assert parse_call("patient-view", context).context.user_reference == user
-    for other in ("Device/1", "Practitioner", "1", "practitioner/1"):
+    for other in ("Device/1", "Practitioner/", "practitioner/1", "https://e.example/Patient/1"):
         with pytest.raises(InvalidCall):
             parse_call("patient-view", context | {"userId": other})
+
+
+def test_a_user_without_a_type_may_call_and_is_not_named() -> None:
+    context = {"userId": "e3MBXCOmcoLKl7ayLD51AWA3", "patientId": "p1"}
+    assert parse_call("patient-view", context).context.user_reference is None
+
+
+def test_a_selection_may_be_named_by_the_full_url_of_its_draft() -> None:
+    draft = f"urn:uuid:{uuid.uuid4()}"
+    orders = {"resourceType": "Bundle"}
+    context = {"userId": "Practitioner/1", "patientId": "p1", "draftOrders": orders}
+    parsed = parse_call("order-select", context | {"selections": [draft, "ServiceRequest/1"]})
+    assert parsed.context.selections == (draft, "ServiceRequest/1")
+    for other in ("urn:uuid:1", f"{draft}x", "urn:oid:1.2"):
+        with pytest.raises(InvalidCall):
+            parse_call("order-select", context | {"selections": [other]})
 
 
 def parse_call(hook: str, context: Any) -> Any:
