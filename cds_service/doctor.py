@@ -18,9 +18,10 @@ from cds_service.queue.listing import live_hosts
 from cds_service.security.keyring import load_key_ring
 from cds_service.security.keys import OPEN_TO_OTHERS, read_by_others
 from cds_service.serving import ServingBoard, not_served
-from cds_service.settings import ArchiveSettings, TenantSettings
+from cds_service.settings import ArchiveSettings, Settings, TenantSettings
 from cds_service.shadow import ShadowLedger
 from cds_service.smart.configuration import Configurations
+from fhir_mapping.wording import FORBIDDEN, unsaid
 from inference.pipeline import check_package
 from models.registry import ModelPackage
 
@@ -71,7 +72,7 @@ def examine(trial: Trial) -> Finding:
 def trials(site: Site, *, here: bool = False) -> Iterator[Trial]:
     """Everything that the settings name, nearest first; `here`, only a worker of this machine."""
     settings = site.settings
-    for sentence in settings.warnings:
+    for sentence in (*settings.warnings, *_telling_names(settings)):
         yield Trial("settings", "settings", partial(_warned, sentence), "")
     yield Trial(
         "store",
@@ -157,6 +158,18 @@ def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
             "check fhir_base and smart_app.endpoints: .well-known/smart-configuration must name"
             " login and token on that origin or below these, and PKCE with S256",
         )
+
+
+def _telling_names(settings: Settings) -> Iterator[str]:
+    """A name stands on cards as it is: one that holds a word of judgement may be read as one."""
+    names = {"organisation": settings.organisation}
+    names |= {f"tenant {t.name}": t.name for t in settings.tenants}
+    for what, name in names.items():
+        if unsaid(name) != name:
+            yield (
+                f"{what}: the name holds a word that no card says of a patient"
+                f" ({', '.join(word for word in FORBIDDEN if word in name.lower())})"
+            )
 
 
 def _warned(sentence: str) -> str:

@@ -90,6 +90,21 @@ def signing(folder: Path, spoil: Callable[[Path], object]) -> Finding:
     return examine(next(found))
 
 
+@pytest.mark.parametrize(
+    ("organisation", "words"),
+    [("St Mary Imaging", []), ("Normal Heights Hospital", ["normal"]), ("", [])],
+)
+def test_a_name_that_says_what_no_card_says_is_a_warning(
+    organisation: str, words: list[str]
+) -> None:
+    site = Site(Settings(environment="development", organisation=organisation))
+    found = [examine(each) for each in trials(site) if each.what == "settings"]
+    assert all(each.well for each in found)
+    said = [each.said for each in found if "no card says" in each.said]
+    assert len(said) == len(words)
+    assert all(f"({word})" in sentence for word, sentence in zip(words, said, strict=True))
+
+
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o444, True), (0o640, True)])
 def test_a_signing_key_that_others_may_read_is_a_warning_and_no_fault(
     tmp_path: Path, mode: int, warned: bool
