@@ -19,6 +19,7 @@ from cds_service.triggers.notices import Asks, Notice, Notices
 from cds_service.triggers.polling import ArchiveDays, Poll
 from cds_service.triggers.routes import ARCHIVE_PATH, FHIR_PATH, Counted, NotificationDesk
 from cds_service.triggers.secrets import NotificationSecrets
+from cds_service.triggers.silence import Silence
 from cds_service.triggers.subscribing import Subscriber
 from fhir_mapping import ArchiveAddresses
 
@@ -114,6 +115,17 @@ def ask_to_subscribe(site: Site, dispatcher: Dispatcher) -> None:
             notices(site, dispatcher).give(Notice(Asks.SUBSCRIBE, each.tenant))
     except QueueError as error:
         log.warning("subscriptions not seen to", extra={"kind": error.kind})
+
+
+def watch_for_silence(site: Site, dispatcher: Dispatcher) -> None:
+    """Search where heartbeats have stopped; a worker looks again soon if the queue is away."""
+    wanted = site.settings.triggers.subscriptions
+    if not wanted:
+        return
+    try:
+        Silence(wanted, notices(site, dispatcher), ledger(dispatcher)).look()
+    except QueueError as error:
+        log.warning("heartbeats not looked at", extra={"kind": error.kind})
 
 
 def archive_days(site: Site, dispatcher: Dispatcher) -> list[ArchiveDays]:

@@ -12,7 +12,7 @@ from typing import Any
 from cds_service.bootstrap.evidence import keeping, keeping_again, report_extras
 from cds_service.bootstrap.models import ServingModels, in_both
 from cds_service.bootstrap.site import Site
-from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up
+from cds_service.bootstrap.triggers import ask_to_subscribe, follow_up, watch_for_silence
 from cds_service.card_files import served_files
 from cds_service.clients.dicomweb import Archive
 from cds_service.evidence.again import EvidenceAgain
@@ -57,7 +57,8 @@ def work(site: Site) -> int:
     _wait_for_queue(site)
     task, dispatcher = WarmStudyTask(site), site.dispatcher(patient=True)
     ask_to_subscribe(site, dispatcher)
-    return run_worker(dispatcher, task, task.warm_up, worker_policy(site))
+    upkeep = partial(watch_for_silence, site, dispatcher)
+    return run_worker(dispatcher, task, task.warm_up, worker_policy(site), upkeep)
 
 
 def _wait_for_queue(site: Site) -> None:

@@ -62,6 +62,7 @@ def run_worker(
     function: JobFunction,
     warm_up: Callable[[], object],
     policy: WorkerPolicy,
+    upkeep: Callable[[], object] = lambda: None,
 ) -> int:
     """Work until SIGTERM or SIGINT; a job under way is finished first.
 
@@ -72,6 +73,8 @@ def run_worker(
         function: called in the child as ``function(order, job)`` for each job; moves the record.
         warm_up: called in the child once, before its first job: load the models here.
         policy: times and limits.
+        upkeep: called in the parent every `TIDY_S`, whether there is work or not: short, and
+            without a thread.
 
     Returns:
         Exit status: 0 after a wanted end.
@@ -92,7 +95,9 @@ def run_worker(
         nice=policy.nice,
     )
     try:
-        StudyWorker.arrive(dispatcher, child, folder, policy).run()
+        worker = StudyWorker.arrive(dispatcher, child, folder, policy)
+        worker.upkeep = upkeep
+        worker.run()
     except Stopped:
         pass
     finally:
@@ -131,6 +136,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
         self._beat_at = self._sweep_at = self._tidy_at = 0.0
         self._state = "starting"
         self._study, self._since_s = "", 0.0
+        self.upkeep: Callable[[], object] = lambda: None
 
     @classmethod
     def arrive(
@@ -234,6 +240,7 @@ class StudyWorker(BaseWorker):  # type: ignore[misc]  # rq is read without types
             for queue in self.queues:
                 queue.failed_job_registry.cleanup()
                 clean_worker_registry(queue)
+            self.upkeep()
 
     def _child_ready(self) -> bool:
         try:

@@ -31,7 +31,7 @@ class SubscriptionSettings(Part):
 
     heartbeat_s: int = Field(default=3600, ge=0, le=86_400)
     """How often the server shall say that there was nothing to say (topics only); 0 for never. A
-    heartbeat that counts more events than arrived starts a search."""
+    heartbeat that counts more events than arrived starts a search, and so do two that stay away."""
 
     days: int = Field(default=30, ge=1, le=366)
     """The Subscription ends after so long unless it is renewed, which happens a third before."""

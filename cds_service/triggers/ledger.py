@@ -46,6 +46,15 @@ class FollowLedger:
         """Note an event number."""
         self.reach(str(number), "events", *subscription)
 
+    def heard_s(self, tenant: str) -> float | None:
+        """When a tenant's FHIR server last spoke of its Subscription, epoch seconds."""
+        found = self.reached("heard", tenant)
+        return float(found) if found.isascii() and found.isdigit() else None
+
+    def hear(self, now_s: float, tenant: str) -> None:
+        """Note that it spoke."""
+        self.reach(str(int(now_s)), "heard", tenant)
+
     def forget(self, *name: str) -> None:
         """Begin this source anew."""
         with redis_reached():

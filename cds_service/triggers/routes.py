@@ -7,6 +7,7 @@ is bounded, read strictly, and good for nothing but to say where to look.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ class NotificationDesk:
     notices: Notices
     ledger: FollowLedger
     counted: Counted = _nobody
+    clock_s: Callable[[], float] = time.time
 
     def admit(self, source: str, name: str, tenants: list[TenantSettings]) -> None:
         """Let the sender in; whoever is not known learns nothing of what is configured.
@@ -154,6 +156,8 @@ def _noted(said: Notification, tenant: str, desk: NotificationDesk) -> None:
         desk.notices.give(Notice(Asks.SEARCH, tenant))
     if said.reached is not None and said.reached != last:
         desk.ledger.event(said.reached, *name)
+    if said.kind is not Kind.CHANGE:
+        desk.ledger.hear(desk.clock_s(), tenant)
     extra = {"kind": str(said.kind), "count": len(said.studies), "tenant": tenant}
     _log.info("notification received", extra=extra)
     if missed:

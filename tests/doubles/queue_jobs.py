@@ -136,9 +136,12 @@ def main() -> int:
         if options.get("warm_up_fails"):
             raise Permanent("no models")
 
-    return run_worker(
-        dispatcher, jobs, warm_up, WorkerPolicy(folder=Path(options["folder"]), **policy)
-    )
+    def upkeep() -> None:
+        if options.get("tells_of_upkeep"):
+            connection.rpush("test:upkeep", os.getpid())
+
+    worker_policy = WorkerPolicy(folder=Path(options["folder"]), **policy)
+    return run_worker(dispatcher, jobs, warm_up, worker_policy, upkeep)
 
 
 if __name__ == "__main__":

@@ -533,6 +533,14 @@ def test_an_idle_worker_starts_at_once_whatever_the_priority(
     assert took_s < 8  # and not the 15 s that it would sleep
 
 
+def test_a_worker_without_work_does_its_upkeep_itself(
+    connection: Redis, worker: Callable[..., WorkerProcess]
+) -> None:
+    process = worker(tells_of_upkeep=True)
+    eventually(lambda: connection.llen("test:upkeep"), 60, process.text)
+    assert connection.lindex("test:upkeep", 0) == str(process.pid).encode(), "not its child"
+
+
 def test_a_passing_error_is_tried_again_without_a_scheduler(
     dispatcher: Dispatcher, worker: Callable[..., WorkerProcess]
 ) -> None:

@@ -59,6 +59,7 @@ class Door:
             notices(self.queue),
             ledger(self.keys),
             lambda kind, outcome: self.counted.append((kind, outcome)),
+            lambda: 1_000.0,
         )
         app = Flask(__name__)
         app.register_blueprint(notifications_blueprint(desk))
@@ -133,6 +134,16 @@ def test_a_heartbeat_asks_for_nothing_unless_something_was_missed() -> None:
     assert len(door.queue.notices) == 1
     door.post(FHIR, topical("heartbeat", 4))
     assert [each["asks"] for each in door.queue.notices] == ["search", "search"]
+
+
+@pytest.mark.parametrize(
+    ("body", "heard_s"),
+    [(topical("heartbeat", 3), 1_000), (topical("event-notification", 3), 1_000), (None, None)],
+)
+def test_when_a_subscription_was_heard_is_noted(body: Any, heard_s: float | None) -> None:
+    door = Door()
+    door.post(FHIR, body)
+    assert ledger(door.keys).heard_s(TENANT.name) == heard_s
 
 
 def test_events_that_come_twice_or_out_of_order_do_no_harm() -> None:
