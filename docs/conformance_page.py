@@ -28,10 +28,10 @@ scanhook conformance https://cds.example.org --key key.json --jwks-out jwks.json
 examines any CDS Hooks service, not only ours: it needs neither settings nor a queue. It prints a
 table, with `--json` one object, with `--junit FILE` a report for a build server, and ends with 1
 if a SHALL is broken (`--strict`: or a SHOULD), with 3 if the service cannot be reached, lists
-nothing that could be called, or does not let it in. A service that checks its callers must know the issuer (`--issuer`) and the public
-key set: written by `--jwks-out`, or served on loopback by `--serve-jwks PORT`, which also sees
-whether the service follows a `jku` or a `fhirServer` that it was not told of. The key stays the
-same with `--key`.
+nothing that could be called, or does not let it in. A service that checks its callers must know the
+issuer (`--issuer`) and the public key set: written by `--jwks-out`, or served on loopback by
+`--serve-jwks PORT`, which also sees whether the service follows a `jku` or a `fhirServer` that it
+was not told of. The key stays the same with `--key`.
 
 The calls are about `--patient`; their prefetch is `--prefetch FILE` (an object with a value for
 each key), else what `--fhir URL` answers to the templates, else an empty chart that is made up.
@@ -54,8 +54,8 @@ BESIDE = """
 ## Beside the hook: queue, resources, SMART, audit
 
 The level is the word of the specification that is named; *ours* is what follows from how systems
-behave. *In part* says what of it is not there. Tests are in the files named below, and each of them
-is there.
+behave. *In part* says what of it is not there; of what is not offered a test shows the absence,
+where it can. Tests are in the files named below, and each of them is there.
 """
 
 SECTIONS = {

@@ -27,8 +27,8 @@ _NOT_OFFERED = "Not offered: "
 class Row:
     """One requirement.
 
-    `tests` are (file below ``tests/``, name). `reason` says why it is not offered, `but` what of it
-    is not kept.
+    `tests` are (file below ``tests/``, name); of what is not offered they show the absence. `reason`
+    says why it is not offered, `but` what of it is not kept.
     """
 
     id: str
@@ -71,7 +71,7 @@ def of_table(source: str) -> Iterator[Row]:
     """The requirements of a table (TOML), in its order.
 
     Raises:
-        ValueError: one that is neither shown by a test nor not offered, or both.
+        ValueError: one that is neither shown by a test nor not offered.
     """
     for id_, said in tomllib.loads(source).items():
         tests = tuple(
@@ -85,6 +85,6 @@ def of_table(source: str) -> Iterator[Row]:
             said.get("not_offered", ""),
             said.get("but", ""),
         )
-        if bool(row.tests) == bool(row.reason):
-            raise ValueError(f"{id_} is shown by a test, or has a reason why it is not offered")
+        if not (row.tests or row.reason):
+            raise ValueError(f"{id_} is not shown by a test, and no reason says why")
         yield row

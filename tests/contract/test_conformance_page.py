@@ -63,10 +63,15 @@ def test_a_test_that_does_not_say_its_requirement_is_an_error(docstring: str) ->
         list(of_hooks(f"def test_a01_x() -> None:\n    {docstring or 'pass'}\n"))
 
 
-@pytest.mark.parametrize("more", ["", 'not_offered = "x"\ntests."a.py" = ["test_a"]'])
-def test_a_requirement_is_shown_or_not_offered(more: str) -> None:
+def test_a_requirement_is_shown_or_not_offered() -> None:
     with pytest.raises(ValueError, match="C01"):
-        list(of_table(f'[C01]\nlevel = "MAY"\nsays = "It is."\n{more}\n'))
+        list(of_table('[C01]\nlevel = "MAY"\nsays = "It is."\n'))
+
+
+def test_what_is_not_offered_may_have_a_test_of_its_absence() -> None:
+    shown = 'not_offered = "so."\ntests."a.py" = ["test_a"]'
+    (row,) = of_table(f'[C01]\nlevel = "MAY"\nsays = "It is."\n{shown}\n')
+    assert (row.tests, row.status) == ((("a.py", "test_a"),), "not offered: so.")
 
 
 def test_what_is_not_offered_has_its_reason() -> None:

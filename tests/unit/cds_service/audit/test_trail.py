@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cds_service.audit import FileTrail, ServerTrail, Watcher
 from cds_service.clients.errors import UpstreamError
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.policy import HttpPolicy
 from cds_service.security.egress import Allowance
+from cds_service.settings.audit import AuditSettings
 from cds_service.writing.writer import FhirWriter
 from fhir_mapping.audit_event import Audited, Interaction
 from tests.doubles.faulty_http import answer
@@ -190,3 +192,10 @@ def test_a_trail_that_is_broken_ends_no_read() -> None:
 
     with FhirDouble() as double:
         assert list(watched(double, Broken()).search("Device", {})) == []
+
+
+def test_a_trail_goes_to_no_syslog() -> None:
+    """Events are FHIR: no setting names another place for them (ATNA, F21)."""
+    with pytest.raises(ValidationError, match="'file', 'fhir' or 'none'"):
+        AuditSettings(to="syslog")
+    assert set(AuditSettings.model_fields) == {"to", "file", "file_mib", "files"}
