@@ -27,8 +27,8 @@ _NOT_OFFERED = "Not offered: "
 class Row:
     """One requirement.
 
-    `tests` are (file below ``tests/``, name); of what is not offered they show the absence. `reason`
-    says why it is not offered, `but` what of it is not kept.
+    `tests` are (file below ``tests/``, name); of what is not offered they show the absence.
+    `reason` says why it is not offered, `but` what of it is not kept.
     """
 
     id: str
