@@ -90,9 +90,16 @@ def heat_map(*, stated: bool) -> Explanation:
     return _explained(drawn, base, heat)
 
 
+def two_areas() -> np.ndarray:
+    """The lesion, and its mirror image on the other side: two contours on each slice."""
+    return masks() | masks()[:, :, ::-1]
+
+
 @lru_cache
-def outlined() -> tuple[tuple[SliceOutline, ...], Explanation]:
-    """The lesion's true outline on every slice that shows it."""
+def outlined(
+    areas: Callable[[], np.ndarray] = masks,
+) -> tuple[tuple[SliceOutline, ...], Explanation]:
+    """The true outline of `areas` on every slice that shows them."""
     pixel_mm2 = PROTOCOL.pixel_mm**2
     found = tuple(
         SliceOutline(
@@ -105,13 +112,13 @@ def outlined() -> tuple[tuple[SliceOutline, ...], Explanation]:
             float(mask.sum()) * pixel_mm2,
             0.91,
         )
-        for i, mask in enumerate(masks())
+        for i, mask in enumerate(areas())
         if mask.any()
     )
     number = deciding()
     chosen = next(each for each in found if each.slice_number == number)
     spec = InputSpec("image", PROTOCOL.size, PROTOCOL.size, 0.5, 99.5)
-    probability = masks()[number - 1].astype(np.float32) * np.float32(0.9)
+    probability = areas()[number - 1].astype(np.float32) * np.float32(0.9)
     with ThreadPoolExecutor(1) as pool:
         drawn = render_outline(
             images().slices[number - 1],
@@ -138,9 +145,9 @@ def finding() -> Analysis:
     return replace(explained.finding(), results=(result,), images=(images(),))
 
 
-def measured() -> Analysis:
+def measured(areas: Callable[[], np.ndarray] = masks) -> Analysis:
     """An outline on several slices, with its size."""
-    found, why = outlined()
+    found, why = outlined(areas)
     number = deciding()
     largest = next(each for each in found if each.slice_number == number)
     how = "Pixels within the outline, times their spacing"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from inference.analysis import Analysis, SeriesImages
 from inference.explain.held import held_images
@@ -176,6 +176,27 @@ def test_the_outline_lies_where_the_lesion_is(site: PageSite, tabs: Any, zoom: i
         expected = [start + edge / pages.PROTOCOL.size * size for edge in edges]
         pixel = size / pages.PROTOCOL.size
         assert [line.min(), line.max()] == pytest.approx(expected, abs=pixel + 2)
+
+
+def test_two_outlines_are_not_joined(site: PageSite, tabs: Any) -> None:
+    """The overlay changes nothing but what lies on a border: no line leads from one to another."""
+    tab = tabs(viewport={"width": 1280, "height": 900})
+    page = tab.live(site.url(pages.measured(pages.two_areas)))
+    page.locator(".stage").focus()
+    page.keyboard.press("ArrowDown")
+    shows(page, pages.deciding() + 1)
+    over = canvas(page).astype(int)
+    page.get_by_label("Off").check(force=True)
+    changed = np.abs(over - canvas(page).astype(int)).sum(axis=2) > 0
+    height, width = changed.shape
+    size = min(width, height)
+    top, left = (height - size) // 2, (width - size) // 2
+    mask = Image.fromarray(pages.two_areas()[pages.deciding()]).convert("L").resize((size, size))
+    near = np.zeros_like(changed)
+    near[top : top + size, left : left + size] = mask.filter(ImageFilter.MaxFilter(15))
+    assert changed[:, : width // 2].any(), "the one is drawn"
+    assert changed[:, width // 2 :].any(), "the other is drawn"
+    assert not (changed & ~near).any()
 
 
 def test_colours_lie_over_the_lesion_alone(site: PageSite, tabs: Any) -> None:

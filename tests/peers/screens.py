@@ -103,6 +103,7 @@ SCENES: Mapping[str, Scene] = {
     "elsewhere": Scene(lambda at: at.viewer.url(pages.finding()), _another_slice),
     "undecided": Scene(lambda at: at.viewer.url(pages.undecided())),
     "measured": Scene(lambda at: at.viewer.url(pages.measured())),
+    "two-areas": Scene(lambda at: at.viewer.url(pages.measured(pages.two_areas))),
     "status": Scene(_status),
     "card": Scene(lambda at: f"{at.viewer.base}/models/brain-mri-tumour/1.0.0"),
     "closed": Scene(lambda at: f"{at.viewer.base}/e/nothing"),

@@ -35,9 +35,8 @@ function drawLines(context, at, lines, unit) {
   const path = new Path2D();
   for (const line of lines) {
     for (let i = 0; i < line.length; i += 2)
-      path.lineTo(at.left + line[i] * at.width, at.top + line[i + 1] * at.height);
+      path[i ? "lineTo" : "moveTo"](at.left + line[i] * at.width, at.top + line[i + 1] * at.height);
     path.closePath();
-    path.moveTo(0, 0);
   }
   for (const [colour, width] of [["#000", 3.5], [LINE, 1.75]]) {
     context.strokeStyle = colour;
