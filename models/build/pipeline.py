@@ -295,7 +295,7 @@ class _Build:
         if package is None:
             return None
         self.progress(f"asking the second witness, {package.manifest.id}")
-        return ask(package, self.order.data, self.recipe.data)
+        return ask(package, self.order.data, self.recipe.data, self.samples)
 
     def _package(self) -> tuple[str, ...]:
         work = self.order.work

@@ -13,7 +13,7 @@ from models.build.calibrate import sigmoid
 from models.build.evaluate.classes import Answers
 from models.build.evaluate.figures import Report, share
 from models.build.export import open_session, run
-from models.build.packs import as_input, load
+from models.build.packs import Samples, as_input, load
 from models.build.recipe import DataRecipe
 from models.errors import ModelError
 from models.manifest import Manifest
@@ -44,14 +44,20 @@ def find_witness(model: str, folder: Path) -> ModelPackage | None:
     return None
 
 
-def ask(package: ModelPackage, data: Path, recipe: DataRecipe) -> Witness:
-    """Run the witness over every split but `train`, each image prepared as its manifest says."""
+def ask(
+    package: ModelPackage, data: Path, recipe: DataRecipe, measured: Mapping[str, Samples]
+) -> Witness:
+    """Run the witness over every split but `train`, each image prepared as its manifest says.
+
+    Only the images of `measured` are asked about, in their order: near-copies were left out there.
+    """
     splits = load(data, recipe, package.manifest.input)
     session = open_session(package.read("fp32.onnx"))
     seen: dict[str, npt.NDArray[np.bool_]] = {}
     for name, samples in splits.items():
         if name == "train":
             continue
+        samples = samples.of_files(measured[name].files)
         found: list[bool] = []
         for start in range(0, len(samples), _BATCH):
             outputs = run(session, as_input(samples.images[start : start + _BATCH]))

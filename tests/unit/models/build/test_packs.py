@@ -107,6 +107,14 @@ def test_numbered_slices_are_drawn_together_about_patient_by_patient(tmp_path: P
     assert train.groups == ("sick-0",) * 3 + ("person 4", "person 5", "person 6")
 
 
+def test_samples_can_be_had_by_their_files(tmp_path: Path) -> None:
+    train = read(tmp_path)["train"]
+    files = [train.files[3], train.files[1]]
+    found = train.of_files(files)
+    assert list(found.files) == files
+    assert np.array_equal(found.images, train.images[[3, 1]])
+
+
 def test_taking_samples_takes_everything_of_them(tmp_path: Path) -> None:
     train = read(tmp_path)["train"]
     taken = train.take([4, 0])
