@@ -119,12 +119,21 @@ class Pages:
 
 
 def _markdown(text: str, plots: Mapping[str, str]) -> str:
-    """CommonMark with tables; HTML is shown as text, links are http(s), pictures are `plots`."""
+    """CommonMark with tables; HTML is shown as text, links are http(s), pictures are `plots`.
+
+    A table lies in a box of its own that scrolls, and the keyboard reaches that as it reaches code
+    (WCAG 2.1.1).
+    """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     # markdown-it asks the same function of links and of pictures, and a plot has a bare name
     parser.validateLink = lambda url: _is_web_address(url) or url in plots  # type: ignore[method-assign]  # as its documentation says
     parser.add_render_rule("image", _image)
     parser.add_render_rule("link_open", _link)
+    parser.add_render_rule("table_open", _table)
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    parser.add_render_rule("fence", _code)
+    parser.add_render_rule("th_open", _head)
+    parser.add_render_rule("th_close", _head)
     return str(parser.render(text, {"plots": plots}))
 
 
@@ -142,6 +151,39 @@ def _link(
     token = tokens[index]
     href = str(token.attrs.get("href", ""))
     token.attrs["href"] = env["plots"].get(href, href)
+    return str(renderer.renderToken(tokens, index, options, dict(env)))
+
+
+def _table(_: object, tokens: Sequence[Token], index: int, *__: object) -> str:
+    """The box, called by the heads of the table's columns."""
+    end = next(i for i in range(index, len(tokens)) if tokens[i].type == "thead_close")
+    heads = [token.content for token in tokens[index:end] if token.type == "inline"]
+    name = "Table: " + ", ".join(filter(None, heads))
+    box = Markup('<div class="table" role="group" tabindex="0" aria-label="{}"><table>\n')
+    return str(box.format(name))
+
+
+def _code(
+    renderer: RendererHTML,
+    tokens: Sequence[Token],
+    index: int,
+    options: OptionsDict,
+    env: Mapping[str, object],
+) -> str:
+    made = str(renderer.fence(tokens, index, options, dict(env)))
+    return made.replace("<pre>", '<pre tabindex="0">', 1)
+
+
+def _head(
+    renderer: RendererHTML,
+    tokens: Sequence[Token],
+    index: int,
+    options: OptionsDict,
+    env: Mapping[str, object],
+) -> str:
+    """A head without words heads nothing: it is a cell (HTML 4.9.10)."""
+    words = tokens[index + tokens[index].nesting]
+    tokens[index].tag = "th" if words.content.strip() else "td"
     return str(renderer.renderToken(tokens, index, options, dict(env)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,6 +12,7 @@ from pathlib import Path
 import waitress
 from flask import Flask
 
+from cds_service.card_files import CardFile, CardShelf
 from cds_service.queue.errors import QueueUnavailable
 from cds_service.queue.state import State, StudyRecord
 from cds_service.security.links import Links
@@ -20,6 +21,7 @@ from cds_service.store import ExplanationStore
 from cds_service.viewer import viewer_blueprint
 from inference.analysis import Analysis
 from inference.limits import MIB
+from models.registry import ModelPackage, Registry
 from tests.doubles import explained
 from tests.doubles.listening import running
 
@@ -29,18 +31,19 @@ LIFETIME_S = 900
 
 @dataclass(frozen=True)
 class OneCard:
-    """The same card for every model, and nothing beside it."""
+    """The same card for every model but the `packages`, which have their own."""
 
     card: str
+    packages: CardShelf = field(default_factory=lambda: CardShelf(Registry(())))
 
     def text(self, model_id: str, version: str) -> str:
-        return self.card
+        return self.packages.text(model_id, version) or self.card
 
     def files(self, model_id: str, version: str) -> tuple[str, ...]:
-        return ()
+        return self.packages.files(model_id, version)
 
-    def file(self, model_id: str, version: str, name: str) -> None:
-        return None
+    def file(self, model_id: str, version: str, name: str) -> CardFile | None:
+        return self.packages.file(model_id, version, name)
 
 
 @dataclass
@@ -118,15 +121,21 @@ class PageSite:
 
 
 @contextmanager
-def page_site(folder: Path, card: str, bounds: PagesSettings | None = None) -> Iterator[PageSite]:
+def page_site(
+    folder: Path,
+    card: str,
+    bounds: PagesSettings | None = None,
+    packages: Sequence[ModelPackage] = (),
+) -> Iterator[PageSite]:
     """The pages behind the server that production has."""
+    cards = OneCard(card, CardShelf(Registry(tuple(packages))))
     app = Flask("site", static_folder=None)
     server = waitress.create_server(app, host="127.0.0.1", port=0, threads=6)
     base = f"http://127.0.0.1:{server.effective_port}"
     store, links = ExplanationStore(folder), Links([SECRET], base, LIFETIME_S)
     study, answers = OneStudy(), NotedAnswers()
     app.register_blueprint(
-        viewer_blueprint(store, links, OneCard(card), studies=study, ledger=answers, bounds=bounds)
+        viewer_blueprint(store, links, cards, studies=study, ledger=answers, bounds=bounds)
     )
     with running(server):
         try:

@@ -17,6 +17,8 @@ pytestmark = [
     pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
 ]
 
+UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[screens.Sites]:
@@ -41,11 +43,23 @@ def test_another_page_is_seen_to_be_another() -> None:
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make .venv-peers/ready")
-@pytest.mark.parametrize("scheme", screens.SCHEMES)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (320, "light")])
 @pytest.mark.parametrize("name", screens.SCENES)
-def test_axe_finds_nothing(at: screens.Sites, tabs: Any, name: str, scheme: str) -> None:
+def test_axe_finds_nothing(
+    at: screens.Sites, tabs: Any, name: str, width: int, scheme: str
+) -> None:
     # what a test injects is no part of the page, so its policy is set aside here alone
-    size = {"width": 1280, "height": 900}
+    size = {"width": width, "height": 900}
     page = screens.opened(tabs, at, name, color_scheme=scheme, bypass_csp=True, viewport=size)
     page.add_script_tag(path=str(AXE))
     assert page.evaluate(RUN_AXE) == []
+    page.evaluate(UNFOLD)
+    assert page.evaluate(RUN_AXE) == []
+
+
+@pytest.mark.parametrize("width", screens.WIDTHS)
+@pytest.mark.parametrize("name", ["card", "card-shipped", "finding"])
+def test_nothing_stands_out_of_a_page(at: screens.Sites, tabs: Any, name: str, width: int) -> None:
+    page = screens.opened(tabs, at, name, viewport={"width": width, "height": 900})
+    page.evaluate(UNFOLD)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

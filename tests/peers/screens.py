@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from cds_service.queue.state import State
+from models.registry import BUNDLED, ModelPackage, load_package
 from tests.doubles import pages
 from tests.doubles.chart_site import BEN, LAYLA, chart_site
 from tests.doubles.page_site import PageSite, page_site
@@ -41,6 +42,8 @@ A card as the toolchain writes it: what the model is for, and how it did.
 
 - Trained on one public collection.
 """
+SHIPPED = load_package(BUNDLED / "chest-xray-pneumonia")
+"""A model whose own card is looked at: its tables are wide, and it has plots."""
 _HALF, _CELL, _LEVELS, _SHARE = 2, 8, 20, 0.01
 
 
@@ -57,7 +60,7 @@ class Sites:
 def sites(folder: Path) -> Iterator[Sites]:
     """All of them, over stores in an empty folder."""
     with (
-        page_site(folder / "explanations", CARD) as viewer,
+        page_site(folder / "explanations", CARD, packages=[SHIPPED]) as viewer,
         still_site() as still,
         chart_site(folder) as charts,
     ):
@@ -94,6 +97,10 @@ def _setting_aside(page: Any) -> None:
     page.get_by_text("Set aside…").first.click()
 
 
+def _named(package: ModelPackage) -> str:
+    return f"{package.manifest.id}/{package.manifest.version}"
+
+
 def _pressed(name: str) -> Callable[[Any], None]:
     return lambda page: page.get_by_role("button", name=name).click()
 
@@ -106,6 +113,7 @@ SCENES: Mapping[str, Scene] = {
     "two-areas": Scene(lambda at: at.viewer.url(pages.measured(pages.two_areas))),
     "status": Scene(_status),
     "card": Scene(lambda at: f"{at.viewer.base}/models/brain-mri-tumour/1.0.0"),
+    "card-shipped": Scene(lambda at: f"{at.viewer.base}/models/{_named(SHIPPED)}"),
     "closed": Scene(lambda at: f"{at.viewer.base}/e/nothing"),
     "recalled": Scene(lambda at: f"{at.still}/still/recalled"),
     "superseded": Scene(lambda at: f"{at.still}/still/superseded"),

@@ -298,6 +298,17 @@ def test_a_card_shows_its_own_plots_and_links_to_every_file() -> None:
     assert links == [plot, "/root/models/m%20x/1/card.json", plot]
 
 
+def test_a_card_s_table_is_reached_by_the_keyboard_and_no_head_is_empty() -> None:
+    page = PAGES.card('# Card\n\n| | "no" & so | |\n|---|---|---|\n| no | 104 | 13 |\n')
+    assert '<pre tabindex="0"><code>' in PAGES.card("```\na long line\n```\n")
+    boxes = [each for tag, each in Elements(page).elements if tag == "div" and "tabindex" in each]
+    assert boxes == [
+        {"class": "table", "role": "group", "tabindex": "0", "aria-label": 'Table: "no" & so'}
+    ]
+    heads = page.partition("<thead>")[2].partition("</thead>")[0]
+    assert "".join(heads.split()) == "<tr><td></td><th>&quot;no&quot;&amp;so</th><td></td></tr>"
+
+
 def test_a_card_shows_html_as_text_and_asks_nobody_for_pictures() -> None:
     card = (
         "# Card\n\n<script>alert(1)</script> <b onclick=x>bold</b>\n\n"
