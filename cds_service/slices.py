@@ -44,6 +44,7 @@ class SliceEntry(_Frozen):
     shape: float
     width_mm: float | None
     marks: tuple[str, str, str, str] | None
+    window: tuple[float, float] | None = None  # an index may be older than this
     piece: Piece
 
 
@@ -149,6 +150,7 @@ def _slice(packed: PackedSlice, file: _File) -> SliceEntry:
         shape=packed.shape,
         width_mm=packed.width_mm,
         marks=packed.marks,
+        window=packed.window,
         piece=file.add(packed.content),
     )
 

@@ -22,6 +22,7 @@ from models.contract import ImageSlice, PixelArray
 
 _Stored = npt.NDArray[np.uint16]
 
+_AUTOMATIC = "Automatic"
 _LEVELS = 65_535
 _LARGEST_SIDE = 2048
 _GZIP_LEVEL = 1  # noise hardly shrinks more for four times the time
@@ -52,8 +53,11 @@ class PackedSlice:
     """One slice. `shape` is its height over its width in the patient, whatever its pixels are.
 
     `width_mm` is the extent of a row where the geometry is known; `marks` are the letters of the
-    left, right, top and bottom edge. `content` is gzip: of uint16 little-endian (rows, columns),
-    each the difference from its left neighbour modulo 65,536; or of uint8 (rows, columns, 3).
+    left, right, top and bottom edge. `window` is the centre and width that a grey slice is shown
+    with: its own if that shows something (PS3.3 C.11.2.1.2), else the automatic one.
+
+    `content` is gzip: of uint16 little-endian (rows, columns), each the difference from its left
+    neighbour modulo 65,536; or of uint8 (rows, columns, 3).
     """
 
     number: int
@@ -63,12 +67,16 @@ class PackedSlice:
     shape: float
     width_mm: float | None
     marks: tuple[str, str, str, str] | None
+    window: tuple[float, float] | None
     content: bytes
 
 
 @dataclass(frozen=True)
 class PackedSeries:
-    """A series; modality units are ``stored * slope + intercept``. The first window is shown."""
+    """A series; modality units are ``stored * slope + intercept``.
+
+    The first window stands for each slice's own, with which it is shown first.
+    """
 
     slope: float
     intercept: float
@@ -84,12 +92,14 @@ def pack(images: SeriesImages, modality: str | None, most_bytes: int) -> PackedS
     side = _side(len(images.slices), most_bytes)
     grey = [image.pixels for image in images.slices if image.pixels.ndim == 2]
     slope, intercept = _scale(grey)
+    windows = _windows(images.slices, grey, modality) if grey else ()
+    automatic = next(((w.centre, w.width) for w in windows if w.name == _AUTOMATIC), None)
     return PackedSeries(
         slope,
         intercept,
-        _windows(images.slices, grey, modality) if grey else (),
+        windows,
         tuple(
-            _packed(image, number, side, slope, intercept)
+            _packed(image, number, side, (slope, intercept), automatic)
             for image, number in zip(images.slices, images.numbers, strict=True)
         ),
     )
@@ -125,7 +135,7 @@ def _windows(
     bottom, top = (float(some.min()), float(some.max())) if some.size else (0.0, 1.0)
     return (
         *([Window("As stored", *stored)] if stored else []),
-        _between("Automatic", float(low), float(high)),
+        _between(_AUTOMATIC, float(low), float(high)),
         _between("Full range", bottom, top),
         *(Window(*each) for each in CT_WINDOWS if modality == "CT"),
     )
@@ -136,12 +146,16 @@ def _between(name: str, low: float, high: float) -> Window:
 
 
 def _packed(
-    image: ImageSlice, number: int, side: int, slope: float, intercept: float
+    image: ImageSlice,
+    number: int,
+    side: int,
+    scale: tuple[float, float],
+    automatic: tuple[float, float] | None,
 ) -> PackedSlice:
     rows, columns = image.pixels.shape[:2]
     small = _reduced(image.pixels, side)
     colour, geometry = small.ndim == 3, image.geometry
-    body = np.asarray(small, np.uint8) if colour else _differences(_stored(small, slope, intercept))
+    body = np.asarray(small, np.uint8) if colour else _differences(_stored(small, *scale))
     return PackedSlice(
         number=number,
         columns=small.shape[1],
@@ -150,6 +164,7 @@ def _packed(
         shape=rows * image.pixel_aspect / columns,
         width_mm=geometry.spacing_mm[1] * columns if geometry else None,
         marks=edges_of(geometry, image.sides),
+        window=None if colour else image.window if shows_something(image) else automatic,
         content=bytes(imagecodecs.gzip_encode(body.tobytes(), _GZIP_LEVEL)),
     )
 

@@ -244,6 +244,35 @@ def test_without_geometry_there_is_no_scale_and_no_side(site: PageSite, tabs: An
     assert shown[height - 30 : height - 5, width // 2 :, :3].max() < 30, "no bar in the corner"
 
 
+def test_each_slice_is_shown_with_its_own_window_until_another_is_chosen(
+    site: PageSite, tabs: Any
+) -> None:
+    """As MR series have it: the same picture in other numbers, each with its own window."""
+    ramp = np.tile(np.arange(128, dtype=np.int16), (128, 1))
+    two = (ImageSlice(ramp * by, "1.2", window=(64.0 * by, 128.0 * by)) for by in (1, 8))
+    page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(with_images(*two)))
+    named = "() => document.querySelector('.presets').selectedOptions[0]?.text ?? 'none'"
+    page.locator(".stage").focus()
+
+    def greys() -> list[float]:
+        seen = []
+        for key, number in (("Home", 1), ("End", 2)):
+            page.keyboard.press(key)
+            shows(page, number)
+            seen.append(float(canvas(page)[..., :3].mean()))
+        return seen
+
+    first, second = greys()
+    assert first == pytest.approx(second, abs=2)
+    assert page.evaluate(named) == "As stored"
+    page.locator(".presets").select_option("Full range")
+    page.locator(".stage").focus()
+    low, high = greys()
+    assert high > low + 20, "a window that was chosen stays"
+    page.keyboard.press("0")
+    assert greys() == pytest.approx([first, second], abs=0.5)
+
+
 def test_colour_images_stay_in_colour_and_have_no_window(site: PageSite, tabs: Any) -> None:
     colours = np.zeros((64, 64, 3), np.uint8)
     colours[..., 0] = 200

@@ -24,9 +24,11 @@ class Viewer {
     this.view = { zoom: 1, x: 0, y: 0, opacity: strength / 100, ...this.preset(0) };
   }
 
+  /** The first preset is each slice's own window, followed until the reader changes it. */
   preset(index) {
-    const window = this.series.windows[index] ?? { centre: 0.5, width: 1 };
-    return { centre: window.centre, width: window.width };
+    const { centre, width } = this.series.windows[index] ?? { centre: 0.5, width: 1 };
+    const own = index ? null : this.shown?.window;
+    return { centre: own?.[0] ?? centre, width: own?.[1] ?? width, follows: !index };
   }
 
   get slice() {
@@ -68,8 +70,9 @@ class Viewer {
   }
 
   change(part) {
-    Object.assign(this.view, part);
-    const chosen = ({ centre, width }) => centre === this.view.centre && width === this.view.width;
+    Object.assign(this.view, "centre" in part ? { follows: false, ...part } : part);
+    const { centre, width, follows } = this.view;
+    const chosen = (each, i) => (i ? each.centre === centre && each.width === width : follows);
     this.find(".presets").selectedIndex = this.series.windows.findIndex(chosen); // -1: none of them
     if ("centre" in part || "width" in part) this.renderImage();
     this.paint();
@@ -94,6 +97,7 @@ class Viewer {
     if (!values) return this.stay();
     this.values = values;
     this.shown = this.slice;
+    if (this.view.follows) Object.assign(this.view, this.preset(0));
     this.renderImage();
     this.paint();
     this.tell();

@@ -109,6 +109,23 @@ def test_a_window_that_shows_nothing_is_not_offered() -> None:
     assert [window.name for window in packed.windows] == ["Automatic", "Full range"]
 
 
+def test_each_slice_has_its_own_window_where_that_shows_something() -> None:
+    ramp = np.tile(np.arange(100, dtype=np.int16), (100, 1))
+    own = [(50.0, 100.0), (500.0, 1000.0), (9000.0, 10.0), None]
+    slices = tuple(
+        ImageSlice(ramp * 10 if i == 1 else ramp, "1.2", window=window)
+        for i, window in enumerate(own)
+    )
+    packed = pack(SeriesImages("1.2", slices, (1, 2, 3, 4), 4), "MR", MIB)
+    automatic = next(w for w in packed.windows if w.name == "Automatic")
+    apart = (automatic.centre, automatic.width)
+    assert [each.window for each in packed.slices] == [own[0], own[1], apart, apart]
+
+
+def test_a_colour_slice_has_no_window() -> None:
+    assert pack(series(np.zeros((8, 8, 3), np.uint8)), "US", MIB).slices[0].window is None
+
+
 @pytest.mark.parametrize("count", [1, 24, MOST_SLICES, MOST_SLICES + 1, 2000])
 def test_of_a_long_series_the_deciding_slice_is_always_held(count: int) -> None:
     image = ImageSlice(np.zeros((4, 4), np.int16), "1.2")
