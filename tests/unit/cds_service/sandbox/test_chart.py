@@ -142,6 +142,15 @@ def test_a_card_that_was_set_aside_is_not_shown_again(
     assert "overridden: I disagree" in page.partition("Feedback sent")[2]
 
 
+def test_a_chart_without_a_card_says_why_and_where_other_answers_go(
+    browser: FlaskClient, service: CdsServiceDouble, chart: str
+) -> None:
+    service.answer = lambda _: {"cards": []}
+    page = browser.get(chart).get_data(as_text=True)
+    assert "No card: there is nothing to say" in page
+    assert "this EHR does not see them" in page.partition("Feedback sent")[2]
+
+
 def test_a_suggestion_that_was_accepted_is_told_by_its_id(
     browser: FlaskClient, service: CdsServiceDouble, chart: str
 ) -> None:
