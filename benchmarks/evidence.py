@@ -51,7 +51,7 @@ def run(quick: bool = False) -> Result:
             (Kind.MAP, found), (Kind.PICTURE, found),
         )
     ]  # fmt: skip
-    rows.append(_row("PDF", rounds, lambda: report_pdf(analysis, manifests)))
+    rows.append(_row("PDF", rounds, lambda: report_pdf(analysis, manifests, AT)))
     table = Table("One result on 48 slices of 256x256", ("object", "ms", "KiB"), tuple(rows))
     note = f"Importing highdicom and reportlab takes {_importing_s():.2f} s, once a worker."
     return Result((table,), notes=(note,))

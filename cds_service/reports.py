@@ -35,11 +35,14 @@ EDITIONS = 20
 """Reports of one study that people may have taken over; the next one is the last."""
 
 
-Extras = Callable[[Analysis, Sequence[EvidenceSeries]], ReportEvidence]
-"""What a report of this analysis carries, whose evidence lies in these series."""
+Extras = Callable[[Analysis, Sequence[EvidenceSeries], StudyRef, datetime], ReportEvidence]
+"""What a report of this analysis carries, whose evidence lies in these series: of which study, made
+when."""
 
 
-def no_extras(analysis: Analysis, series: Sequence[EvidenceSeries]) -> ReportEvidence:
+def no_extras(
+    analysis: Analysis, series: Sequence[EvidenceSeries], ref: StudyRef, at: datetime
+) -> ReportEvidence:
     """Nothing but where the evidence lies."""
     return ReportEvidence(series=series)
 
@@ -95,7 +98,7 @@ class FhirReports:
         if all(result.outcome is Outcome.NOT_ANALYSED for result in analysis.results):
             self._withdraw(ref, at)
             return ""
-        extras = self.extras(analysis, series)
+        extras = self.extras(analysis, series, ref, at)
         context = replace(self._context(explanation_id, at), evidence=extras)
         for again in range(ROUNDS):
             try:

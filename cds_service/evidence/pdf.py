@@ -2,7 +2,8 @@
 
 It names no patient: a sheet of paper that loses its chart would else carry a name, and no embedded
 font has every script. Whose images they are stands in the report that holds it, and the page says
-so. The same analysis makes the same bytes.
+so: by the day of the study, the series' number and the time of the analysis its page is told from
+others. The same analysis makes the same bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
 from PIL import Image as Picture
@@ -23,7 +25,14 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Image, KeepInFrame, Paragraph, Spacer, Table, TableStyle
 
 from fhir_mapping import wording
-from inference.analysis import Analysis, Explanation, LabelProbability, ModelResult, Outcome
+from inference.analysis import (
+    Analysis,
+    Explanation,
+    LabelProbability,
+    ModelResult,
+    Outcome,
+    SeriesUse,
+)
 from models.manifest import Manifest
 
 TITLE = "AI report: preliminary, not reviewed"
@@ -43,9 +52,12 @@ class _Styles:
     small: ParagraphStyle
 
 
-def report_pdf(analysis: Analysis, manifests: Mapping[str, Manifest]) -> bytes:
+def report_pdf(
+    analysis: Analysis, manifests: Mapping[str, Manifest], at: datetime, started: str = ""
+) -> bytes:
     """Lay the page out; it is scaled down as far as it takes to be one. `manifests` are by id.
 
+    `at` is when the analysis was made, `started` the study's FHIR ``dateTime`` of any precision.
     Returns no bytes where no model answered.
     """
     results = sorted(
@@ -54,8 +66,8 @@ def report_pdf(analysis: Analysis, manifests: Mapping[str, Manifest]) -> bytes:
     )
     if not results:
         return b""
-    page = _Page()
-    flow = list(page.flow(results, manifests))
+    page = _Page({use.series_uid: use for use in analysis.series})
+    flow = list(page.flow(results, manifests, _when(at, started)))
     file = io.BytesIO()
     canvas = Canvas(file, pagesize=A4, invariant=1, pageCompression=1)
     canvas.setTitle(TITLE)
@@ -72,7 +84,8 @@ def report_pdf(analysis: Analysis, manifests: Mapping[str, Manifest]) -> bytes:
 class _Page:
     """The parts of the page, from above; it remembers whether a character could not be shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, series: Mapping[str, SeriesUse]) -> None:
+        self._series = series
         for name in (_FONT, _BOLD):
             if name not in pdfmetrics.getRegisteredFontNames():
                 pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
@@ -85,17 +98,17 @@ class _Page:
         )
 
     def flow(
-        self, results: Sequence[ModelResult], manifests: Mapping[str, Manifest]
+        self, results: Sequence[ModelResult], manifests: Mapping[str, Manifest], when: str
     ) -> Iterator[Flowable]:
         """Title, conclusion, picture with its caption, numbers, models, notices."""
         styles = self._styles
         yield self._paragraph(TITLE, styles.title)
-        yield self._paragraph(WHOSE, styles.small)
+        yield self._paragraph(f"{when} {WHOSE}", styles.small)
         yield self._paragraph(wording.conclusion(results), styles.text)
         shown = next((r for r in results if r.explanation is not None), None)
         if shown is not None and shown.explanation is not None:
             yield _picture(shown.explanation)
-            yield self._paragraph(_caption(shown), styles.small)
+            yield self._paragraph(_caption(shown, self._read(shown)), styles.small)
         for result in results:
             yield from self._result(result)
         for result in results:
@@ -105,15 +118,19 @@ class _Page:
             yield self._paragraph(UNSHOWN, styles.small)
 
     def _result(self, result: ModelResult) -> Iterator[Flowable]:
-        rows = [_chance(label) for label in result.probabilities if not label.negative]
+        rows = [_chance(label) for label in result.probabilities]
         rows += [
             (m.display, wording.quantity(m.value, m.unit), m.method) for m in result.measurements
         ]
         if rows:
-            yield self._table([(result.model_title, "", ""), *rows])
+            head = f"{result.model_title}, on {self._read(result)}"
+            yield self._table([(head, "", ""), *rows])
         for gate in result.reasons:
             yield self._paragraph(f"Not held: {gate.sentence}", self._styles.small)
         yield Spacer(1, 2 * mm)
+
+    def _read(self, result: ModelResult) -> str:
+        return _named(self._series.get(result.series_uid))
 
     def _table(self, rows: Sequence[tuple[str, str, str]]) -> Table:
         cells = [[self._paragraph(text, self._styles.small) for text in row] for row in rows]
@@ -151,15 +168,34 @@ def _picture(shown: Explanation) -> Image:
     return Image(file, width * scale, height * scale, hAlign="LEFT")
 
 
-def _caption(result: ModelResult) -> str:
+def _caption(result: ModelResult, read: str) -> str:
     shown = result.explanation
     number = shown.slice_number if shown else 0
-    return f"Slice {number} of {len(result.slices)} of the series that was read."
+    return f"Slice {number} of {len(result.slices)} of {read}."
+
+
+def _named(use: SeriesUse | None) -> str:
+    """``series 4 (MR)``, as far as the images state it; a description may name a person."""
+    if use is None or (use.series_number is None and not use.modality):
+        return "the series that was read"
+    numbered = use.series_number is not None
+    named = f"series {use.series_number}" if numbered else "a series without a number"
+    return f"{named} ({use.modality})" if use.modality else named
+
+
+def _when(at: datetime, started: str) -> str:
+    analysed = f"Analysed on {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+    day = started.partition("T")[0]
+    return f"Study of {day}. {analysed}" if day else analysed
 
 
 def _chance(label: LabelProbability) -> tuple[str, str, str]:
     band = wording.probability_band(label.probability)
-    return label.display, f"probability {band}", f"stated from {100 * label.threshold:.0f} %"
+    return (
+        wording.unsaid(label.display),
+        f"probability {band}",
+        f"stated from {100 * label.threshold:.0f} %",
+    )
 
 
 def _identity(result: ModelResult, manifest: Manifest | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import unicodedata
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pypdfium2
@@ -17,21 +18,24 @@ from fhir_mapping import wording
 from inference.analysis import Analysis, ModelResult
 from tests.doubles import explained
 from tests.doubles.evidence_cases import manifest_of
+from tests.unit.fhir_mapping.cases import FULL_REF
 
 MANIFESTS = {explained.result().model_id: manifest_of(explained.result())}
+AT = datetime(2026, 11, 22, 2, 39, tzinfo=timezone(timedelta(hours=1)))
+STARTED = "2026-11-20T08:15:00+01:00"
 SCALE = 2.0
 
 
 def text_of(analysis: Analysis) -> str:
     """What stands on the page; it has to be one."""
-    document = pypdfium2.PdfDocument(report_pdf(analysis, MANIFESTS))
+    document = pypdfium2.PdfDocument(report_pdf(analysis, MANIFESTS, AT, STARTED))
     assert len(document) == 1
     return " ".join(document[0].get_textpage().get_text_range().split())
 
 
 def seen(analysis: Analysis) -> Image.Image:
     """The page as a picture, twice 72 dpi."""
-    document = pypdfium2.PdfDocument(report_pdf(analysis, MANIFESTS))
+    document = pypdfium2.PdfDocument(report_pdf(analysis, MANIFESTS, AT, STARTED))
     return document[0].render(scale=SCALE).to_pil().convert("RGB")
 
 
@@ -46,6 +50,30 @@ def test_it_says_what_the_report_says_and_who_says_it(analysis: Analysis) -> Non
         assert " ".join(said.split()) in text
     assert f"{result.model_id} {result.model_version}" in text
     assert result.model_sha256[:16] in text
+
+
+def test_it_says_when_and_of_which_series_and_how_probable_each_label_is() -> None:
+    text = text_of(explained.finding())
+    assert "Study of 2026-11-20. Analysed on 2026-11-22 01:39 UTC." in text
+    assert "of series 4 (MR)." in text
+    for label in explained.LABELS:
+        assert f"{label.display} probability {wording.probability_band(label.probability)}" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "modality", "named"),
+    [
+        (4, None, "of series 4."),
+        (None, "MR", "of a series without a number (MR)."),
+        (None, None, "of the series that was read."),
+    ],
+)
+def test_it_says_of_the_series_what_the_images_state(
+    number: int | None, modality: str | None, named: str
+) -> None:
+    finding = explained.finding()
+    series = tuple(replace(u, series_number=number, modality=modality) for u in finding.series)
+    assert named in text_of(replace(finding, series=series))
 
 
 def test_it_names_no_patient() -> None:
@@ -112,12 +140,12 @@ def test_what_the_font_does_not_have_is_marked_and_said() -> None:
 
 
 def test_the_same_analysis_makes_the_same_bytes() -> None:
-    first, again = (report_pdf(explained.finding(), MANIFESTS) for _ in range(2))
+    first, again = (report_pdf(explained.finding(), MANIFESTS, AT) for _ in range(2))
     assert first == again
 
 
 def test_nothing_is_made_where_no_model_answered() -> None:
-    assert report_pdf(explained.not_analysed(), MANIFESTS) == b""
+    assert report_pdf(explained.not_analysed(), MANIFESTS, AT) == b""
 
 
 def test_a_report_is_whole_without_a_page_that_cannot_be_made() -> None:
@@ -125,5 +153,5 @@ def test_a_report_is_whole_without_a_page_that_cannot_be_made() -> None:
         explained.result(), explanation=replace(explained.explanation(), figure_png=b"")
     )
     analysis = replace(explained.finding(), results=(broken,))
-    made = ReportExtras(MANIFESTS, pdf=True, key_image=False)(analysis, ())
+    made = ReportExtras(MANIFESTS, pdf=True, key_image=False)(analysis, (), FULL_REF, AT)
     assert made.pdf == b""
