@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from cds_service.explanation import notes_of
+from inference.analysis import Analysis
+from models.registry import BUNDLED, load_package
 from tests.doubles import explained, pages
 from tests.doubles.page_site import PageSite, page_site
 from tests.peers import chromium
@@ -155,17 +158,33 @@ def test_nothing_is_wider_than_the_window(
     assert page.evaluate(script) <= width
 
 
-def test_one_result_prints_on_one_sheet(site: PageSite, tabs: Any) -> None:
-    for outcome in (
-        pages.finding,
-        pages.undecided,
-        pages.no_finding,
-        pages.measured,
-    ):
-        page = tabs().open(site.url(outcome()))
-        for paper in ("A4", "Letter"):
-            pdf = page.pdf(format=paper, prefer_css_page_size=True)
-            assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1, (outcome.__name__, paper)
+SHIPPED = load_package(BUNDLED / "brain-mri-tumour").manifest
+
+
+def as_shipped(analysis: Analysis) -> Analysis:
+    """The texts that the shipped model's page has, every one: they are longer than a double's."""
+    reason = f"{SHIPPED.precision.reason} This processor has avx512_vnni."
+    results = (
+        replace(result, model_title=SHIPPED.title, precision_reason=reason)
+        for result in analysis.results
+    )
+    return replace(analysis, results=tuple(results))
+
+
+@pytest.mark.parametrize(
+    "outcome", [pages.finding, pages.undecided, pages.no_finding, pages.measured]
+)
+def test_one_result_prints_on_one_sheet(
+    site: PageSite, tabs: Any, monkeypatch: pytest.MonkeyPatch, outcome: Callable[[], Analysis]
+) -> None:
+    notes = notes_of(SHIPPED, ("card.json", "card.xml", "reliability.png"))
+    for name in ("brain-mri-tumour", outcome().results[0].model_id):
+        monkeypatch.setitem(explained.NOTES, name, notes)
+    page = tabs().open(site.url(as_shipped(outcome())))
+    assert page.get_by_text(SHIPPED.limits[-1]).count() == 1
+    for paper in ("A4", "Letter"):
+        pdf = page.pdf(format=paper, prefer_css_page_size=True)
+        assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1, paper
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
