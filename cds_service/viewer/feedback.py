@@ -41,6 +41,11 @@ def answer_of(form: Mapping[str, str], at_ms: int) -> ReaderAnswer | None:
     return ReaderAnswer(verdict=verdict, reason=reason, comment=comment, at_ms=at_ms)
 
 
+def lacks_reason(form: Mapping[str, str]) -> bool:
+    """Whether it is ours but for the reason, which a browser without script lets go unchosen."""
+    return form.get("verdict") == "disagree" and not form.get("reason")
+
+
 def note(answer: ReaderAnswer, study_key: str, page: ExplanationPage, ledger: AnswerLedger) -> None:
     """Let an answer join those to cards of the same claims. Raises QueueUnavailable."""
     left = [r for r in page.results if not is_recalled(r)]

@@ -24,7 +24,7 @@ from cds_service.security.pace import Pace
 from cds_service.settings.pages import PagesSettings
 from cds_service.store import ExplanationStore, StoreError
 from cds_service.stored import StoredExplanation, StoredPage, StoredSlices
-from cds_service.viewer.feedback import AnswerLedger, answer_of, note
+from cds_service.viewer.feedback import AnswerLedger, answer_of, lacks_reason, note
 from cds_service.viewer.recalled import is_recalled, without
 from cds_service.viewer.render import Pages, style_source
 from cds_service.viewer.stack import KEY_IMAGE, index_of, key_image, slice_of
@@ -144,6 +144,8 @@ class _Viewer:
         stored = self._shown(token)
         if stored is None or self.ledger is None:
             return self.nothing_here()
+        if lacks_reason(request.form):
+            return self._not_taken(token, 400, "Choose a reason why you disagree.")
         answer = answer_of(request.form, int(self.clock_s() * 1000))
         if answer is None or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             return self._not_taken(token, 400, "The form was not filled in on this page.")

@@ -78,6 +78,18 @@ def test_link_page_scroll_overlay_feedback(site: PageSite, tabs: Any) -> None:
     assert [url for url in tab.asked if not url.startswith(site.base)] == []
 
 
+def test_a_disagreement_is_not_sent_without_a_reason(site: PageSite, tabs: Any) -> None:
+    page = tabs().open(site.url(pages.finding()))
+    before = len(site.answers.noted)
+    page.get_by_role("radio", name="Disagree").check()
+    page.get_by_role("button", name="Send").click()
+    assert page.locator("select[name=reason]:invalid").count() == 1
+    page.get_by_role("radio", name="Agree", exact=True).check()
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**#thanks")
+    assert [each[2] for each in site.answers.noted[before:]] == ["accepted"]
+
+
 def test_wheel_strip_and_keys_scroll(site: PageSite, tabs: Any) -> None:
     page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
     page.locator(".stage").hover()

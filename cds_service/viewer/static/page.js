@@ -26,6 +26,7 @@ function feedback(form) {
   const reason = form.querySelector(".reasons");
   const follow = () => {
     reason.hidden = form.elements.verdict.value !== "disagree";
+    form.elements.reason.required = !reason.hidden;
   };
   form.addEventListener("change", follow);
   follow();

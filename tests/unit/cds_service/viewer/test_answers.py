@@ -79,6 +79,21 @@ def test_an_agreement_has_no_reason(site: Site) -> None:
     assert site.ledger.noted[0][2:] == ("accepted", "none")
 
 
+@pytest.mark.parametrize("form", [{"verdict": "disagree"}, {"verdict": "disagree", "reason": ""}])
+def test_who_disagrees_is_asked_why(site: Site, form: dict[str, str]) -> None:
+    answer = site.send(form)
+    assert answer.status_code == 400
+    assert b"Choose a reason why you disagree." in answer.data
+    assert site.ledger.noted == []
+
+
+def test_no_reason_is_chosen_beforehand(site: Site) -> None:
+    page = site.client.get(site.path).get_data(as_text=True)
+    options = page.partition('<select name="reason"')[2].partition("</select>")[0]
+    first = options.partition("<option")[2].partition("<option")[0]
+    assert first.startswith(' value="" selected>')
+
+
 def test_what_is_sent_twice_stands_once(site: Site) -> None:
     for _ in range(2):
         site.send(DISAGREE)
