@@ -175,7 +175,7 @@ def _probability(model_id: str, label: LabelProbability) -> Resource:
     """
     of_what = f"Probability of {wording.in_sentence(label.display)}"
     own = Code(f"{IDENTIFIER_ROOT}:probability", f"{model_id}#{label.key}", of_what, "manifest")
-    value = {"value": round(label.probability, 3), "unit": "1", "system": UCUM, "code": "1"}
+    value = {"value": label.stored, "unit": "1", "system": UCUM, "code": "1"}
     return {"code": concept(of_what, own, PROBABILITY), "valueQuantity": value}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,6 +30,8 @@ __all__ = [
     "StudyIdentity",
 ]
 
+
+_LEAST_STORED, _MOST_STORED = 0.01, 0.99
 
 HeatMap = npt.NDArray[np.float16] | npt.NDArray[np.float32]
 """(rows, columns) of a model's cells, 0 to 1."""
@@ -80,6 +83,16 @@ class LabelProbability:
     threshold: float
     negative: bool
     coding: Coding | None = None
+
+    @property
+    def stored(self) -> float:
+        """The probability as a record may hold it: 0.01 to 0.99, thousandths, never rounded up.
+
+        No model knows 0 or 1, and a number rounded up could leave the band that the card says.
+        """
+        bounded = min(max(_LEAST_STORED, float(self.probability)), _MOST_STORED)
+        # a float32 lies up to 3e-8 below the decimal that it was made of
+        return math.floor(bounded * 1000 + 1e-4) / 1000
 
 
 @dataclass(frozen=True)

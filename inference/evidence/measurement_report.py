@@ -127,7 +127,7 @@ def _finding(
     """TID 1410: one thing that was looked for, its probability, and where it is seen."""
     chance = MeasurementItem(
         name=concepts.PROBABILITY,
-        value=round(float(label.probability), 4),
+        value=label.stored,
         unit=concepts.NO_UNITS,
     )
     return Group(

@@ -269,6 +269,16 @@ def test_the_report_is_preliminary_and_says_only_what_was_stated() -> None:
     assert (chance.name.value, chance.value, chance.unit.value) == ("122157", 0.938, "1")
 
 
+def test_the_report_holds_no_certainty() -> None:
+    images = series(6)
+    found = found_on(images)
+    certain = replace(found.probabilities[0], probability=0.99996)
+    result = replace(found, finding=certain, probabilities=(certain, *found.probabilities[1:]))
+    report = made(result, sources_of(images, [DECIDING]))[0][Kind.REPORT]
+    first = highdicom.sr.srread(_file(report)).content.get_planar_roi_measurement_groups()[0]
+    assert first.get_measurements()[0].value == 0.99
+
+
 def test_the_key_image_says_that_text_is_burned_in() -> None:
     images = series(6)
     picture = made(found_on(images), sources_of(images, [DECIDING]))[0][Kind.PICTURE]
