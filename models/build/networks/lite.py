@@ -34,6 +34,7 @@ class LiteEncoder(Encoder):
         self.deep_channels = blocks[-1]._bn2.num_features
         self.features = self.network._bn1.num_features if widened else self.deep_channels
         if not widened:
+            self.layer = "the deepest map of the encoder"
             del self.network._conv_head, self.network._bn1
 
     def forward(self, image: Tensor) -> Maps:

@@ -116,6 +116,17 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
         create("resnet", labels=2)
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("efficientnet-lite0", "the last convolution, before global average pooling"),
+        ("unet-light", "the deepest map of the encoder"),
+    ],
+)
+def test_a_network_names_the_map_that_it_has(name: str, layer: str) -> None:
+    assert create(name, labels=2).layer == layer
+
+
 @pytest.mark.parametrize("version", [0, 2])
 def test_folding_the_normalisation_into_the_first_convolution_changes_nothing(version: int) -> None:
     """Away from the border, where the original pads with grey and this one with black."""
