@@ -50,6 +50,8 @@ def command(
     since = time.monotonic()
     terminal = Console(stderr=True)
     hear_signals()
+    if not terminal.is_terminal:  # which draws no spinner
+        click.echo("drawing the studies...", err=True)
     walked: Walk | None = None
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         with terminal.status("starting", spinner="dots") as status:
