@@ -133,11 +133,15 @@ class PageOutline(_Frozen):
 
 
 class PageSlice(_Frozen):
-    """One slice, numbered from 1: probabilities in the order of the result's labels."""
+    """One slice, numbered from 1: probabilities in the order of the result's labels.
+
+    `problem` is a code of why it may decide nothing, ``None`` for a usable one.
+    """
 
     number: int
     probabilities: tuple[float, ...]
     in_distribution: bool
+    problem: str | None = None
 
 
 class PagePicture(_Frozen):
@@ -294,6 +298,7 @@ def _result(analysis: Analysis, result: ModelResult, notes: ModelNotes | None) -
                 number=scored.number,
                 probabilities=tuple(round(float(p), 4) for p in scored.probabilities),
                 in_distribution=scored.in_distribution,
+                problem=scored.problem,
             )
             for scored in result.slices
         ),

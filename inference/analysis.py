@@ -100,7 +100,8 @@ class SliceResult:
     """One slice as the model saw it; `number` counts from 1 in anatomical order.
 
     `probabilities` are empty in a segmentation; `ood_score` is ``None`` where the model has no such
-    score, or was not run on the slice.
+    score, or was not run on the slice. `problem` is a code of why the image may decide nothing
+    (see `inference.gates.quality`), ``None`` for a usable one.
     """
 
     number: int
@@ -109,6 +110,7 @@ class SliceResult:
     probabilities: tuple[float, ...]
     ood_score: float | None
     in_distribution: bool
+    problem: str | None = None
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def _slice_results(evidence: ClassEvidence) -> list[SliceResult]:
             probabilities=score.probabilities,
             ood_score=score.ood_score,
             in_distribution=inside,
+            problem=item.quality.problem,
         )
         for number, (item, score, inside) in enumerate(
             zip(evidence.series.slices, scores, evidence.in_distribution, strict=True), start=1

@@ -98,4 +98,5 @@ def _slice_results(evidence: MaskEvidence) -> Iterator[SliceResult]:
             probabilities=(),
             ood_score=score.ood_score if score and known else None,
             in_distribution=evidence.in_distribution[index],
+            problem=item.quality.problem,
         )

@@ -143,6 +143,7 @@ class ResultView:
     chances: ChancesView
     images: ImagesView
     gates: tuple[GateView, ...]
+    unusable: str
     model: ModelView
 
 
@@ -158,6 +159,7 @@ def result_view(index: int, result: PageResult, slices: SliceIndex | None) -> Re
         chances=_chances(result),
         images=_images(result, *_kept(index, result, slices)),
         gates=gates,
+        unusable=wording.unusable(result.slices),
         model=_model(result),
     )
 

@@ -19,6 +19,7 @@ from cds_service.explanation import (
     PagePicture,
     PageResult,
     PageSeries,
+    PageSlice,
 )
 from cds_service.viewer.recalled import is_recalled
 from cds_service.wording import counted, ranges
@@ -54,6 +55,14 @@ _METHODS = {
 OUTLINE = "outline"
 """The method whose picture is the answer itself."""
 
+_PROBLEMS = {
+    "colour": "in colour",
+    "too-small": "too small",
+    "not-a-number": "values that are no numbers",
+    "empty": "empty",
+    "saturated": "saturated",
+    "noise": "mere noise",
+}
 _PRECISIONS = {"int8": "8-bit integers (int8)", "fp32": "32-bit floating point (fp32)"}
 
 
@@ -314,6 +323,16 @@ def area(outline: PageOutline | None) -> str:
     if outline.area_mm2 is None:
         return f"{100 * outline.area_fraction:.1f}\u00a0% of the image"
     return quantity(outline.area_mm2, "mm2")
+
+
+def unusable(slices: Sequence[PageSlice]) -> str:
+    """Which slices may decide nothing, and why."""
+    found: dict[str, list[int]] = {}
+    for each in slices:
+        if each.problem:
+            found.setdefault(_PROBLEMS.get(each.problem, "unusable"), []).append(each.number)
+    said = (f"{ranges(numbers)} ({why})" for why, numbers in found.items())
+    return f"Slices that may decide nothing: {', '.join(said)}." if found else ""
 
 
 def thinned(kept: int, total: int) -> str:

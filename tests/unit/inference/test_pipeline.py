@@ -99,6 +99,7 @@ def test_empty_images_are_indeterminate_and_none_is_dropped(analyser: Analyser) 
     (result,) = _run(analyser, _bytes(empty)).results
     assert result.outcome is Outcome.INDETERMINATE
     assert "unusable-images" in {gate.kind for gate in result.reasons}
+    assert [each.problem for each in result.slices] == ["empty"] * 6
     assert len(result.slices) == 6
     assert not any(piece.in_distribution for piece in result.slices)
 

@@ -287,6 +287,25 @@ def test_a_result_links_to_its_model_s_card_in_every_form() -> None:
     assert "31 source attributes" in page.text
 
 
+def test_slices_that_may_decide_nothing_are_named_with_why() -> None:
+    problems = {1: "empty", 2: "empty", 5: "noise", 9: "unheard-of"}
+    result = explained.result()
+    slices = tuple(dataclasses.replace(s, problem=problems.get(s.number)) for s in result.slices)
+    found = dataclasses.replace(
+        explained.finding(), results=(dataclasses.replace(result, slices=slices),)
+    )
+    page = PAGES.explanation(page_of(found, explained.ANALYSED_MS, explained.NOTES), "token")
+    said = "Slices that may decide nothing: 1–2 (empty), 5 (mere noise), 9 (unusable)."
+    assert page.count(said) == 1
+
+
+def test_where_every_slice_is_usable_none_is_named() -> None:
+    page = PAGES.explanation(
+        page_of(explained.finding(), explained.ANALYSED_MS, explained.NOTES), "token"
+    )
+    assert "may decide nothing" not in page
+
+
 def test_a_card_shows_its_own_plots_and_links_to_every_file() -> None:
     text = "![Reliability](reliability.png) [the plot](reliability.png) ![no](other.png) [x](y.png)"
     names = ("card.json", "reliability.png")
