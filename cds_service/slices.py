@@ -57,13 +57,14 @@ class WindowEntry(_Frozen):
 
 
 class SeriesEntry(_Frozen):
-    """One series: `total` slices were read, and those in `slices` are kept."""
+    """One series: `total` slices were read, and those in `slices` are kept, some `reduced`."""
 
     slope: float
     intercept: float
     total: int
     windows: tuple[WindowEntry, ...]
     slices: tuple[SliceEntry, ...]
+    reduced: bool = False  # an index may be older than this
 
 
 Line = tuple[float, ...]
@@ -138,6 +139,7 @@ def _series(packed: PackedSeries, images: SeriesImages, file: _File) -> SeriesEn
             WindowEntry(name=w.name, centre=w.centre, width=w.width) for w in packed.windows
         ),
         slices=tuple(_slice(each, file) for each in packed.slices),
+        reduced=packed.reduced,
     )
 
 

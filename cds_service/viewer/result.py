@@ -210,9 +210,13 @@ def _images(result: PageResult, kept: ResultEntry | None, series: SeriesEntry | 
         picture=_picture(result, result.picture) if result.picture else None,
         plain=_plain(result, kept) if kept and not result.picture else None,
         no_picture="" if result.picture or not result.slices else wording.no_picture(result),
-        thinned=wording.thinned(len(series.slices), series.total) if series else "",
+        thinned=_thinned(series) if series else "",
         strip=strip_of(result),
     )
+
+
+def _thinned(series: SeriesEntry) -> str:
+    return wording.thinned(len(series.slices), series.total, reduced=series.reduced)
 
 
 def _model(result: PageResult) -> ModelView:

@@ -335,11 +335,11 @@ def unusable(slices: Sequence[PageSlice]) -> str:
     return f"Slices that may decide nothing: {', '.join(said)}." if found else ""
 
 
-def thinned(kept: int, total: int) -> str:
-    """That not every slice can be scrolled to."""
-    if kept == total:
-        return ""
-    return f"{kept:,} of {total:,} slices are kept for this page; all of them were analysed."
+def thinned(kept: int, total: int, *, reduced: bool) -> str:
+    """That not every slice can be scrolled to, or not with every pixel."""
+    slices = f"{kept:,} of {total:,} slices are kept for this page; all of them were analysed."
+    pixels = "Slices are shown here with fewer pixels than the archive has."
+    return " ".join([*([slices] if kept < total else []), *([pixels] if reduced else [])])
 
 
 def no_picture(result: PageResult) -> str:

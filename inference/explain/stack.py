@@ -75,13 +75,15 @@ class PackedSlice:
 class PackedSeries:
     """A series; modality units are ``stored * slope + intercept``.
 
-    The first window stands for each slice's own, with which it is shown first.
+    The first window stands for each slice's own, with which it is shown first. `reduced` says that
+    a slice has fewer pixels here than in the archive.
     """
 
     slope: float
     intercept: float
     windows: tuple[Window, ...]
     slices: tuple[PackedSlice, ...]
+    reduced: bool
 
 
 def pack(images: SeriesImages, modality: str | None, most_bytes: int) -> PackedSeries:
@@ -102,6 +104,7 @@ def pack(images: SeriesImages, modality: str | None, most_bytes: int) -> PackedS
             _packed(image, number, side, (slope, intercept), automatic)
             for image, number in zip(images.slices, images.numbers, strict=True)
         ),
+        any(max(image.pixels.shape[:2]) > side for image in images.slices),
     )
 
 

@@ -299,6 +299,21 @@ def test_slices_that_may_decide_nothing_are_named_with_why() -> None:
     assert page.count(said) == 1
 
 
+@pytest.mark.parametrize(
+    ("kept", "reduced", "said"),
+    [
+        (400, False, ""),
+        (300, False, "300 of 400 slices are kept"),
+        (400, True, "Slices are shown here with fewer pixels"),
+        (300, True, "all of them were analysed. Slices are shown here with fewer pixels"),
+    ],
+)
+def test_what_is_not_kept_whole_is_said(kept: int, reduced: bool, said: str) -> None:
+    sentence = wording.thinned(kept, 400, reduced=reduced)
+    assert said in sentence
+    assert bool(said) is bool(sentence)
+
+
 def test_where_every_slice_is_usable_none_is_named() -> None:
     page = PAGES.explanation(
         page_of(explained.finding(), explained.ANALYSED_MS, explained.NOTES), "token"

@@ -122,6 +122,11 @@ def test_each_slice_has_its_own_window_where_that_shows_something() -> None:
     assert [each.window for each in packed.slices] == [own[0], own[1], apart, apart]
 
 
+@pytest.mark.parametrize(("most_bytes", "reduced"), [(2 * 32 * 32, False), (2 * 31 * 31, True)])
+def test_a_series_with_fewer_pixels_says_so(most_bytes: int, reduced: bool) -> None:
+    assert pack(series(np.zeros((32, 32), np.int16)), "MR", most_bytes).reduced is reduced
+
+
 def test_a_colour_slice_has_no_window() -> None:
     assert pack(series(np.zeros((8, 8, 3), np.uint8)), "US", MIB).slices[0].window is None
 
