@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pytest
 
 from fhir_mapping.codes import CHEST_XRAY_REPORT
@@ -33,7 +32,6 @@ from tests.unit.fhir_mapping.cases import (
     ABSTAINED,
     FULL_CONTEXT,
     FULL_REF,
-    GLIOMA,
     MEASURED,
     MEASURED_WITHOUT_SPACING,
     MINIMAL_CONTEXT,
@@ -359,32 +357,6 @@ def test_words_that_lull_are_never_used(result: ModelResult, context: ReportCont
 )
 def test_a_probability_is_a_band(probability: float, band: str) -> None:
     assert probability_band(probability) == band
-
-
-@pytest.mark.parametrize(
-    ("probability", "stored"),
-    [
-        (0.0, 0.01),
-        (0.0124, 0.012),
-        (0.94999, 0.949),
-        (float(np.float32(0.95)), 0.95),
-        (float(np.float32(0.82)), 0.82),
-        (0.99996, 0.99),
-        (1.0, 0.99),
-    ],
-)
-def test_no_more_is_stored_of_a_probability_than_is_known(
-    probability: float, stored: float
-) -> None:
-    label = replace(GLIOMA, probability=probability)
-    made = observed(replace(RESULT, finding=label, probabilities=(label,)))
-    assert [part["valueQuantity"]["value"] for part in made["component"]] == [stored]
-
-
-def test_what_is_stored_lies_in_the_band_that_is_said() -> None:
-    for probability in (k / 2000 for k in range(2001)):
-        stored = replace(GLIOMA, probability=probability).stored
-        assert probability_band(stored) == probability_band(probability)
 
 
 @pytest.mark.parametrize(
