@@ -131,19 +131,17 @@ def test_what_we_store_in_the_archive_is_no_growth_of_the_study(
     orthanc.stow(as_files(drawn_series(uid, 3, FINDING, PatientID=MRN)))
     (card,) = site.ended("g3", prefetch)
 
-    def followed() -> list[dict[str, Any]]:
-        lines = (json.loads(line) for line in site.logs().splitlines() if line.startswith("{"))
-        return [
-            line
-            for line in lines
-            if line.get("event") == "study ordered before a hook"
-            and line["study"] == said(card)["study"]
-        ]
+    def logged(event: str, since: str = "") -> list[dict[str, Any]]:
+        """What was logged of the study after that moment."""
+        lines = [json.loads(line) for line in site.logs().splitlines() if line.startswith("{")]
+        mine = [line for line in lines if line.get("study") == said(card)["study"]]
+        return [line for line in mine if line["event"] == event and line["time"] > since]
 
     series = f"{orthanc.base_url}/studies/{uid}/series"
     until(lambda: len(requests.get(series, timeout=10).json()) == 3, site)
-    until(lambda: len(followed()) > 1, site)
-    assert {line["state"] for line in followed()[1:]} <= {"writing", "final"}
+    stored = until(lambda: logged("evidence"), site)[0]["time"]
+    told = until(lambda: logged("study ordered before a hook", since=stored), site)
+    assert {line["state"] for line in told} <= {"writing", "final"}
     (same,) = site.ended("g3", prefetch)
     assert same["uuid"] == card["uuid"]
 
