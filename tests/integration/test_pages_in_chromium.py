@@ -46,7 +46,7 @@ def test_the_slider_fades_the_overlay_and_the_image_stays(site: PageSite, tabs: 
     assert tab.opacity() == pytest.approx(0.35)
     slider.fill("0")
     assert tab.opacity() == 0
-    assert page.get_by_label("Off").is_checked()
+    assert page.get_by_role("radio", name="Off").is_checked()
     page.get_by_text("Half", exact=True).click()
     assert tab.opacity() == pytest.approx(0.5)
     assert slider.input_value() == "50"
@@ -57,7 +57,7 @@ def test_the_slider_fades_the_overlay_and_the_image_stays(site: PageSite, tabs: 
 def test_the_switch_works_from_the_keyboard(site: PageSite, tabs: Any) -> None:
     tab = tabs()
     page = tab.open(site.url(explained.finding()))
-    page.get_by_label("Full").focus()
+    page.get_by_role("radio", name="Full").focus()
     page.keyboard.press("ArrowLeft")
     assert tab.opacity() == pytest.approx(0.5)
     page.keyboard.press("ArrowLeft")

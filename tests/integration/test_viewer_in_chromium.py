@@ -110,7 +110,7 @@ def test_wheel_strip_and_keys_scroll(site: PageSite, tabs: Any) -> None:
 
 def test_windowing_is_by_drag_keys_and_preset(site: PageSite, tabs: Any) -> None:
     page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
-    page.get_by_label("Off").check(force=True)
+    page.get_by_role("radio", name="Off").check(force=True)
     before = canvas(page).mean()
     options = page.locator(".presets option").all_inner_texts()
     assert options == ["As stored", "Automatic", "Full range"]
@@ -198,7 +198,7 @@ def test_two_outlines_are_not_joined(site: PageSite, tabs: Any) -> None:
     page.keyboard.press("ArrowDown")
     shows(page, pages.deciding() + 1)
     over = canvas(page).astype(int)
-    page.get_by_label("Off").check(force=True)
+    page.get_by_role("radio", name="Off").check(force=True)
     changed = np.abs(over - canvas(page).astype(int)).sum(axis=2) > 0
     height, width = changed.shape
     size = min(width, height)
@@ -215,7 +215,7 @@ def test_colours_lie_over_the_lesion_alone(site: PageSite, tabs: Any) -> None:
     """The pointing game: the hottest colours are within what was drawn as a lesion."""
     page = tabs(viewport={"width": 1280, "height": 900}).live(site.url(pages.finding()))
     over = canvas(page).astype(int)
-    page.get_by_label("Off").check(force=True)
+    page.get_by_role("radio", name="Off").check(force=True)
     changed = np.abs(over - canvas(page).astype(int)).sum(axis=2)
     row, column = np.unravel_index(changed.argmax(), changed.shape)
     height, width = changed.shape
