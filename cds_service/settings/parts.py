@@ -226,7 +226,7 @@ class HookSettings(Part):
     studies: int = Field(default=5, ge=1, le=20)
     """The most studies of a patient that one hook looks at, newest first."""
 
-    body_bytes: int = Field(default=4 * MIB, gt=0)
+    body_bytes: int = Field(default=2 * MIB, gt=0)
     """The largest request body; a bigger one is refused with 413. An ImagingStudy of 8,000 images
     has 1.4 MiB."""
 
