@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pydantic import ValidationError
 
@@ -35,7 +36,7 @@ class KnownStudy:
     recalled: tuple[ResultSummary, ...] = ()
     """Answers that nothing is said of any more, nor of what rests on them."""
 
-    @property
+    @cached_property
     def summary(self) -> StudySummary | None:
         """The analysis that the record keeps, of this content or of an earlier one."""
         if not self.record.summary:
@@ -52,13 +53,14 @@ class KnownStudy:
     def without_recalled(self, recalled: Concerned) -> KnownStudy:
         """The same without the answers that were recalled (see `recalls`)."""
         found = self.summary
-        gone = [
+        if found is None:
+            return self
+        gone = tuple(
             each
-            for each in (found.results if found else ())
-            if found
-            and recalled(self.tenant, [(each.model_id, each.model_version)], found.analysed_ms)
-        ]
-        return replace(self, recalled=tuple(gone))
+            for each in found.results
+            if recalled(self.tenant, [(each.model_id, each.model_version)], found.analysed_ms)
+        )
+        return replace(self, recalled=gone) if gone else self
 
     @property
     def earlier_finding(self) -> StudySummary | None:
