@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
 from cds_service.cards import CardSite, study_card
 from cds_service.claims import EXTENSION
@@ -21,6 +22,7 @@ from cds_service.settings import HookSettings
 from cds_service.store import ExplanationStore
 from cds_service.summary import StudySummary
 from cds_service.viewer import viewer_blueprint
+from inference.analysis import Analysis
 from inference.outcomes import study_outcome
 from tests.doubles import ehr, explained
 from tests.doubles.hooking import FixedLinks
@@ -105,9 +107,9 @@ def test_the_card_says_recalled_and_nothing_else(recalls: Recalls, name: str) ->
     assert "links" not in after
 
 
-def test_the_page_says_recalled_and_its_pictures_are_gone(recalls: Recalls, tmp_path: Path) -> None:
-    store, links = ExplanationStore(tmp_path / "x"), Links([SECRET], "https://ai.example.org", 900)
-    analysis = explained.finding()
+def kept_page(folder: Path, recalls: Recalls, analysis: Analysis) -> tuple[FlaskClient, str]:
+    """A client of the pages, and the path of the page of this analysis."""
+    store, links = ExplanationStore(folder / "x"), Links([SECRET], "https://ai.example.org", 900)
     store.keep(
         analysis,
         explanation_id=ID,
@@ -122,6 +124,12 @@ def test_the_page_says_recalled_and_its_pictures_are_gone(recalls: Recalls, tmp_
     )
     path = links.explanation_url(ID, STUDY_KEY, NOW).removeprefix("https://ai.example.org")
     client = app.test_client()
+    return client, path
+
+
+def test_the_page_says_recalled_and_its_pictures_are_gone(recalls: Recalls, tmp_path: Path) -> None:
+    analysis = explained.finding()
+    client, path = kept_page(tmp_path, recalls, analysis)
     assert client.get(path).status_code == 200
     result = analysis.results[0]
     recalls.add(Recalled(result.model_id, result.model_version, tenants=("south",)))
@@ -197,24 +205,10 @@ def test_an_answered_card_of_the_others_hides_no_recall(recalls: Recalls) -> Non
 def test_only_what_the_recalled_model_said_leaves_the_page(
     recalls: Recalls, tmp_path: Path
 ) -> None:
-    store, links = ExplanationStore(tmp_path / "x"), Links([SECRET], "https://ai.example.org", 900)
     analysis = explained.finding()
     (stays,) = analysis.results
     goes = replace(stays, model_id=OTHER[0], model_version=OTHER[1], model_title="Chest")
-    store.keep(
-        replace(analysis, results=(stays, goes)),
-        explanation_id=ID,
-        study_key=STUDY_KEY,
-        analysed_ms=explained.ANALYSED_MS,
-        notes=explained.NOTES,
-        tenant="north",
-    )
-    app = Flask("site")
-    app.register_blueprint(
-        viewer_blueprint(store, links, Cards(), clock_s=lambda: NOW, recalled=recalls.concern)
-    )
-    path = links.explanation_url(ID, STUDY_KEY, NOW).removeprefix("https://ai.example.org")
-    client = app.test_client()
+    client, path = kept_page(tmp_path, recalls, replace(analysis, results=(stays, goes)))
     parts = ("image.png", "overlay.png", "figure.png")
     before = {
         (n, part): client.get(f"{path}/{n}/{part}").status_code for n in "01" for part in parts

@@ -22,6 +22,7 @@ from cds_service.queue.state import Priority, State, StudyRecord, check_step
 from inference.analysis import Analysis
 from models.contract import SeriesFacts
 from tests.doubles.evidence_cases import AT
+from tests.doubles.lane_queue import LaneQueue
 from tests.unit.cds_service.evidence.test_keeping import (
     ANALYSIS,
     MANIFESTS,
@@ -136,22 +137,8 @@ def test_other_images_than_those_of_the_result_have_no_evidence_here() -> None:
     assert pacs.requests == 0
 
 
-@dataclass
-class Queue:
-    """Keeps what is submitted."""
-
-    error: Exception | None = None
-    orders: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def submit(self, *arguments: Any) -> StudyRecord:
-        if self.error:
-            raise self.error
-        self.orders.append(arguments)
-        return OWN
-
-
 def test_it_is_queued_behind_everything_with_a_record_of_its_own() -> None:
-    queue = Queue()
+    queue = LaneQueue()
     order: Mapping[str, Any] = {**ORDER, "patient_identifiers": ["MRN-1"]}
     EvidenceLane(queue).offer(order, ENDED, DIGEST)
     ((asked, study, content, models, priority),) = queue.orders
@@ -166,4 +153,4 @@ def test_it_is_queued_behind_everything_with_a_record_of_its_own() -> None:
 
 @pytest.mark.parametrize("error", [QueueFull("full"), QueueUnavailable("away")])
 def test_a_queue_that_does_not_take_it_fails_no_study(error: Exception) -> None:
-    EvidenceLane(Queue(error)).offer(ORDER, ENDED, DIGEST)
+    EvidenceLane(LaneQueue(error)).offer(ORDER, ENDED, DIGEST)

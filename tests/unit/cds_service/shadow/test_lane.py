@@ -21,6 +21,7 @@ from inference.analysis import Analysis, ModelResult, StudyIdentity
 from inference.errors import ModelFailed
 from inference.shadow import Disagreement
 from models.contract import SeriesFacts
+from tests.doubles.lane_queue import LaneQueue
 from tests.unit.fhir_mapping.cases import NEGATIVE, RESULT, SERIES_UID, STUDY_UID, analysis_of
 
 REF = StudyRef(STUDY_UID, "main", "Patient/p1", ("MRN-1",), accession_number="A1")
@@ -30,28 +31,14 @@ OWN = StudyRecord("shadow-x", job_id="run-1")
 FP32 = replace(RESULT, precision="fp32")
 
 
-@dataclass
-class Queue:
-    """Keeps what is submitted."""
-
-    error: Exception | None = None
-    orders: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def submit(self, *arguments: Any) -> StudyRecord:
-        if self.error:
-            raise self.error
-        self.orders.append(arguments)
-        return RECORD
-
-
 def offered(
-    queue: Queue, share: float = 1.0, both: tuple[str, ...] = ("brain-mri-tumour",)
+    queue: LaneQueue, share: float = 1.0, both: tuple[str, ...] = ("brain-mri-tumour",)
 ) -> None:
     ShadowLane(queue, share, frozenset(both)).offer(ORDER, RECORD, analysis_of(RESULT))
 
 
 def test_a_shadow_run_has_an_order_a_name_and_a_queue_of_its_own() -> None:
-    queue = Queue()
+    queue = LaneQueue()
     offered(queue)
     ((order, study, content, models, priority),) = queue.orders
     assert is_shadow(order)
@@ -74,14 +61,14 @@ def test_a_shadow_run_has_an_order_a_name_and_a_queue_of_its_own() -> None:
 def test_nothing_is_queued_without_a_share_or_a_second_precision(
     share: float, both: tuple[str, ...]
 ) -> None:
-    queue = Queue()
+    queue = LaneQueue()
     offered(queue, share, both)
     assert queue.orders == []
 
 
 @pytest.mark.parametrize("error", [QueueFull("full"), QueueUnavailable("away")])
 def test_a_queue_that_does_not_take_it_fails_no_study(error: Exception) -> None:
-    offered(Queue(error))
+    offered(LaneQueue(error))
 
 
 class OneStudy:
