@@ -80,14 +80,15 @@ class Dispatcher:
             PayloadTooLarge: the order holds more than identifiers.
         """
         wanted = self._blank(study_key, content_key, models, Priority(priority), order)
+        share = self._share(order, wanted.priority)
         record = self.records.get(study_key)
         if record is None:
-            record, created = self.records.create_or_get(wanted, self._share(wanted))
+            record, created = self.records.create_or_get(wanted, share)
             if created:
                 self.transport.push(record)
                 return record
         if self._starts_again(record, wanted):
-            return self._restart(record, wanted)
+            return self._restart(record, wanted, share)
         return self._promote(record, wanted.priority)
 
     def learn(self, record: StudyRecord, content_key: str) -> StudyRecord:
@@ -107,7 +108,8 @@ class Dispatcher:
         record = self.records.get(study_key)
         if record is None or record.state is not State.FAILED:
             return record
-        return self._restart(record, record)
+        share = self._share(self.opened(record.sealed).order, record.priority)
+        return self._restart(record, record, share)
 
     def ahead_of(self, record: StudyRecord) -> int | None:
         """How many studies wait before this one; None if it does not wait."""
@@ -153,9 +155,8 @@ class Dispatcher:
             sealed=self._sealer.seal(study, envelope),
         )
 
-    def _share(self, wanted: StudyRecord) -> Share:
-        tenant = self.opened(wanted.sealed).order.get("tenant", "")
-        return self.policy.share(str(tenant), wanted.priority)
+    def _share(self, order: Mapping[str, Any], priority: Priority) -> Share:
+        return self.policy.share(str(order.get("tenant", "")), priority)
 
     def _starts_again(self, record: StudyRecord, wanted: StudyRecord) -> bool:
         if changed(record.content_key, wanted.content_key) or wanted.models != record.models:
@@ -167,7 +168,7 @@ class Dispatcher:
         age_ms = self.records.now_ms() - record.updated_ms
         return age_ms >= self.policy.retry_failed_after_s * 1000
 
-    def _restart(self, record: StudyRecord, wanted: StudyRecord) -> StudyRecord:
+    def _restart(self, record: StudyRecord, wanted: StudyRecord, share: Share) -> StudyRecord:
         """Begin anew; if somebody else did so first, theirs is as good."""
         known = record.content_key
         if changed(known, wanted.content_key):
@@ -175,7 +176,7 @@ class Dispatcher:
         try:
             restarted = self.records.restart(
                 record,
-                self._share(wanted),
+                share,
                 priority=wanted.priority,
                 job_id=wanted.job_id,
                 content_key=renewed(known, wanted.content_key),
