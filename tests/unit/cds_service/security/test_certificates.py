@@ -74,7 +74,7 @@ def test_nobody_else_is_believed_whatever_the_headers_say(address: str | None) -
         SUBJECT.lower(),
         f"{SUBJECT},{SUBJECT}",
         f"{DIGEST}, {DIGEST}",
-        DIGEST[:-1],
+        pytest.param(DIGEST[:-1], id="a digit less"),  # the key is new each time: so no name of it
         f":{b64encode(DER)[:-4].decode()}:",
         f":{b64encode(DER).decode()}:, :{b64encode(DER).decode()}:",
         ":::",
