@@ -54,8 +54,9 @@ BESIDE = """
 ## Beside the hook: queue, resources, SMART, audit
 
 The level is the word of the specification that is named; *ours* is what follows from how systems
-behave. *In part* says what of it is not there; of what is not offered a test shows the absence,
-where it can. Tests are in the files named below, and each of them is there.
+behave. What follows *kept* is to be known of it, and takes nothing away; *in part* says what is not
+there; of what is not offered a test shows the absence, where it can. Tests are in the files named
+below, and each of them is there.
 """
 
 SECTIONS = {

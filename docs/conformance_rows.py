@@ -28,7 +28,8 @@ class Row:
     """One requirement.
 
     `tests` are (file below ``tests/``, name); of what is not offered they show the absence.
-    `reason` says why it is not offered, `but` what of it is not kept.
+    `reason` says why it is not offered, `but` what of it is not kept, `note` what to know of one
+    that is kept.
     """
 
     id: str
@@ -37,13 +38,16 @@ class Row:
     tests: tuple[tuple[str, str], ...] = ()
     reason: str = ""
     but: str = ""
+    note: str = ""
 
     @property
     def status(self) -> str:
-        """Kept, kept in part, or not offered, with the reason."""
+        """Kept, kept in part, or not offered, with what there is to say of it."""
         if self.reason:
             return f"not offered: {self.reason}"
-        return f"in part: {self.but}." if self.but else "kept"
+        if self.but:
+            return f"in part: {self.but}."
+        return f"kept: {self.note}." if self.note else "kept"
 
 
 def of_hooks(source: str) -> Iterator[Row]:
@@ -84,6 +88,7 @@ def of_table(source: str) -> Iterator[Row]:
             tests,
             said.get("not_offered", ""),
             said.get("but", ""),
+            said.get("note", ""),
         )
         if not (row.tests or row.reason):
             raise ValueError(f"{id_} is not shown by a test, and no reason says why")

@@ -74,6 +74,15 @@ def test_what_is_not_offered_may_have_a_test_of_its_absence() -> None:
     assert (row.tests, row.status) == ((("a.py", "test_a"),), "not offered: so.")
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("", "kept"), ('note = "so"', "kept: so."), ('but = "not so"', "in part: not so.")],
+)
+def test_what_is_kept_may_have_a_note_and_what_is_not_says_why(said: str, status: str) -> None:
+    (row,) = of_table(f'[C01]\nlevel = "MAY"\nsays = "It is."\ntests."a.py" = ["test_a"]\n{said}\n')
+    assert row.status == status
+
+
 def test_what_is_not_offered_has_its_reason() -> None:
     source = (
         'def test_a08_x():\n    """MAY: It is.\n\n    Not offered: for\n    a reason.\n    """\n'
