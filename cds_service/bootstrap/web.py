@@ -198,9 +198,13 @@ def _checks(site: Site, dispatcher: Dispatcher, disabled: Disabled) -> dict[str,
 
 def _launches(site: Site, desk: HookDesk, dispatcher: Dispatcher) -> list[Blueprint]:
     """The page as a SMART app, if an EHR is configured to launch it; else no address of it."""
-    if not any(tenant.smart_app for tenant in site.settings.tenants):
+    if not _launched(site):
         return []
     return [smart_blueprint(launch_door(site, desk, dispatcher), site.settings.web.frame_ancestors)]
+
+
+def _launched(site: Site) -> bool:
+    return any(tenant.smart_app for tenant in site.settings.tenants)
 
 
 def _notifications(site: Site, dispatcher: Dispatcher, metrics: Metrics, gate: Gate) -> Blueprint:
@@ -209,11 +213,13 @@ def _notifications(site: Site, dispatcher: Dispatcher, metrics: Metrics, gate: G
 
 
 def _viewer(site: Site, dispatcher: Dispatcher, ledger: CardLedger) -> Blueprint:
+    # a launch that needs the patient's banner shows the page in a frame of ours
+    ours = ("'self'",) if _launched(site) else ()
     return viewer_blueprint(
         site.store,
         site.links,
         CardShelf(site.registry),
-        frame_ancestors=site.settings.web.frame_ancestors,
+        frame_ancestors=(*ours, *site.settings.web.frame_ancestors),
         studies=dispatcher.records,
         ledger=ledger,
         bounds=site.settings.pages,

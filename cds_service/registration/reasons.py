@@ -29,4 +29,6 @@ LAUNCH_SCOPES: Mapping[str, str] = {
     "profile": "The reference of who looks, on servers that know no fhirUser.",
     "patient/ImagingStudy.rs": "Which studies of this patient may be shown, where the launch"
     " names none.",
+    "patient/Patient.r": "Whose chart it is, where the launch asks for the patient's banner:"
+    " it is shown in that window, and kept nowhere.",
 }

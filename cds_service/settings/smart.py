@@ -18,9 +18,15 @@ class SmartApp(BaseModel):
     """Whether we prove who we are when a code is exchanged (private_key_jwt with
     `signing_key_file`); off, we are a public client, and PKCE alone binds the code to us."""
 
-    scopes: tuple[str, ...] = ("launch", "openid", "fhirUser", "patient/ImagingStudy.rs")
+    scopes: tuple[str, ...] = (
+        "launch",
+        "openid",
+        "fhirUser",
+        "patient/ImagingStudy.rs",
+        "patient/Patient.r",
+    )
     """What to ask for. With ``openid`` an id_token must come back and is verified; the studies are
-    read only where the launch names none."""
+    read only where the launch names none, the Patient only where the EHR asks for a banner."""
 
     endpoints: tuple[str, ...] = ()
     """Bases below which the addresses of login, token and keys may lie, if they are on another

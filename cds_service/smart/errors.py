@@ -11,6 +11,7 @@
     ├── UsedState        409  the address was opened before
     ├── NotGranted       403  the code was refused, or what came for it names no patient or user
     ├── OtherPatient     403  the study is not one of the patient of this launch
+    ├── NoBanner         403  the EHR wants the patient named here, and does not say who it is
     ├── NothingToShow    404  the patient has no study with an explanation
     └── ServerSilent     502  the EHR's server did not answer as it should
         └── QueueSilent  503  our own queue did not answer
@@ -92,6 +93,13 @@ class OtherPatient(LaunchError):
 
     kind, status = "launch-patient", 403
     said = "This study is not one of the patient whose chart is open."
+
+
+class NoBanner(LaunchError):
+    """``need_patient_banner`` is true, and the Patient may not be read or says nothing."""
+
+    kind, status = "launch-banner", 403
+    said = "The page has to name the patient here, and the chart’s server did not say who it is."
 
 
 class NothingToShow(LaunchError):

@@ -41,7 +41,8 @@ class Grant:
     """What the EHR granted: a token, the patient of the launch, and what the launch was about.
 
     `app_context` is the string of our card's link (CDS Hooks 2.0.1, Link), empty if the EHR passed
-    none on; `references` are those of ``fhirContext``.
+    none on; `references` are those of ``fhirContext``. `needs_banner` says that the EHR shows no
+    patient where it shows us (``need_patient_banner``).
     """
 
     access_token: str = field(repr=False)
@@ -49,6 +50,7 @@ class Grant:
     scope: str = ""
     app_context: str = field(default="", repr=False)
     references: tuple[str, ...] = field(default=(), repr=False)
+    needs_banner: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def granted(answer: Mapping[str, Any]) -> Grant:
         scope=_text(answer, "scope"),
         app_context=context if len(context) <= _CONTEXT_CHARACTERS else "",
         references=_references(answer.get("fhirContext")),
+        # a boolean; servers that answer with a form's values write the word
+        needs_banner=answer.get("need_patient_banner") in (True, "true"),
     )
 
 

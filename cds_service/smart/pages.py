@@ -1,4 +1,4 @@
-"""The four pages of a launch: leaving, coming back, choosing a study, and why it ended."""
+"""The pages of a launch: leaving, coming back, choosing a study, the banner, and why it ended."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from cds_service.smart.errors import LaunchError
 from cds_service.smart.state import Departure
 from cds_service.viewer.render import templates
+from fhir_mapping.banner import PatientBanner
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "static" / "launch.js"
@@ -31,6 +32,13 @@ class LaunchPages:
     def choose(self, studies: Sequence[tuple[str, str]]) -> str:
         """A list of studies, as (name, address of its page)."""
         return self._page("choose.html", studies=studies)
+
+    def under(self, banner: PatientBanner, studies: Sequence[tuple[str, str]]) -> str:
+        """The patient's banner above the one study's page, or above the list to choose from.
+
+        The page lies in a frame: its address stays one that names nobody.
+        """
+        return self._page("under.html", banner=banner, studies=studies)
 
     def ended(self, error: LaunchError) -> str:
         """One sentence that says why there is no page."""

@@ -25,11 +25,21 @@ from cds_service.smart.pages import SCRIPT, LaunchPages
 from cds_service.smart.registration import Registration, launched_by
 from cds_service.smart.state import Departure, States
 from cds_service.smart.studies import Explained, Launched
+from fhir_mapping.banner import PatientBanner
 
 _log = logging.getLogger(__name__)
 
 CALLBACK_PATH, SCRIPT_PATH = "/smart/callback", "/smart/launch.js"
 _CHARACTERS = 8192
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a launch shows; `banner` is the patient's where the EHR asks for it, and lives as long
+    as the request."""
+
+    studies: Sequence[Explained]
+    banner: PatientBanner | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,8 @@ class LaunchDoor:
         mark = "&" if "?" in login_url else "?"
         return departure, f"{login_url}{mark}{urlencode(asked)}"
 
-    def arrive(self, code: str, state: str, verifier: str) -> Sequence[Explained]:
-        """The studies that the user who came back may be shown; one, if the launch names it.
+    def arrive(self, code: str, state: str, verifier: str) -> Arrival:
+        """What the user who came back may be shown; one study, if the launch names it.
 
         Raises:
             LaunchError: any of them.
@@ -92,7 +102,9 @@ class LaunchDoor:
         brought = Redemption(code, verifier, self.redirect_uri, _nonce(state))
         grant = self.exchange.redeem(at, self.configurations.of(at), brought)
         _log.info("smart launch granted", extra={"tenant": tenant})
-        return self.launched.studies(grant, at.tenant)
+        studies = self.launched.studies(grant, at.tenant)
+        whose = self.launched.whose(grant, at.tenant) if grant.needs_banner else None
+        return Arrival(studies, whose)
 
     def address(self, study: Explained) -> str:
         """A short-lived address of the study's page."""
@@ -136,8 +148,10 @@ def smart_blueprint(door: LaunchDoor, frame_ancestors: Sequence[str] = ()) -> Bl
 
     @blueprint.post(CALLBACK_PATH)
     def show() -> Response:
-        studies = door.arrive(*_each(request.form, "code", "state", "verifier"))
-        addresses = [(study.name, door.address(study)) for study in studies]
+        arrival = door.arrive(*_each(request.form, "code", "state", "verifier"))
+        addresses = [(study.name, door.address(study)) for study in arrival.studies]
+        if arrival.banner is not None:
+            return Response(pages.under(arrival.banner, addresses))
         if len(addresses) > 1:
             return Response(pages.choose(addresses))
         return Response(status=303, headers={"Location": addresses[0][1]})
@@ -168,5 +182,5 @@ def _policy(frame_ancestors: Sequence[str]) -> str:
     ancestors = " ".join(frame_ancestors) or "'none'"
     return (
         "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
-        f"form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
+        f"frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cds_service.clients.errors import NotFound, Refused, Rejected, UpstreamError
 from cds_service.hooks.authorization import FhirAuthorization, parse_scopes
 from cds_service.hooks.errors import CallError
 from cds_service.hooks.imaging import Chart, FoundStudy
@@ -15,8 +16,11 @@ from cds_service.hooks.request import HookContext, HookRequest
 from cds_service.orders import UnreadableOrder, ref_of
 from cds_service.queue.errors import QueueError, TamperedPayload
 from cds_service.queue.state import StudyRecord
+from cds_service.security.egress import NotAllowed
 from cds_service.settings import TenantSettings
+from cds_service.smart.configuration import LOGIN_POLICY
 from cds_service.smart.errors import (
+    NoBanner,
     NothingToShow,
     OtherPatient,
     QueueSilent,
@@ -24,6 +28,7 @@ from cds_service.smart.errors import (
 )
 from cds_service.smart.exchange import Grant
 from cds_service.wording import study_name
+from fhir_mapping.banner import PatientBanner, patient_banner
 from fhir_mapping.study import StudyRef
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -63,6 +68,27 @@ class Launched:
         if not explained:
             raise NothingToShow
         return explained
+
+    def whose(self, grant: Grant, tenant: TenantSettings) -> PatientBanner:
+        """The patient of the launch, as the user may read the chart.
+
+        Raises:
+            NoBanner: the user may not, or the chart states neither a name nor a birth date.
+            ServerSilent: the chart could not be read.
+        """
+        server = self.desk.open_fhir(tenant, grant.access_token)
+        try:
+            read = server.read(f"Patient/{grant.patient_id}", LOGIN_POLICY)
+        except (Refused, NotFound, Rejected) as error:
+            raise NoBanner from error
+        except (UpstreamError, NotAllowed) as error:
+            raise ServerSilent from error
+        finally:
+            server.close()
+        banner = patient_banner(read)
+        if not (banner.name or banner.born):
+            raise NoBanner
+        return banner
 
     def _named(self, study: str, grant: Grant, tenant: TenantSettings) -> Explained:
         """The study of this opaque id; what is unknown and what is another's look the same."""

@@ -83,6 +83,10 @@ def test_what_is_kept_may_have_a_note_and_what_is_not_says_why(said: str, status
     assert row.status == status
 
 
+def test_no_shall_is_kept_in_part() -> None:
+    assert not [row.id for row in TABLED if row.level == "SHALL" and row.but]
+
+
 def test_what_is_not_offered_has_its_reason() -> None:
     source = (
         'def test_a08_x():\n    """MAY: It is.\n\n    Not offered: for\n    a reason.\n    """\n'

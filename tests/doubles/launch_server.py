@@ -60,11 +60,12 @@ class Launching:
 @dataclass
 class LaunchServer:
     """The EHR. `redirect_uri` is the one that is registered; `client_key` makes the client one that
-    proves itself; `resources` are what its chart holds."""
+    proves itself; `resources` are the studies that its chart holds, `patients` the people."""
 
     redirect_uri: str
     client_key: Any = None
     resources: list[Mapping[str, Any]] = field(default_factory=list)
+    patients: list[Mapping[str, Any]] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
     launches: dict[str, Launching] = field(default_factory=dict)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class LaunchServer:
             "/auth/token": self._token,
             "/auth/keys": lambda _: self._json({"keys": [jwk(self.key, KEY_ID)]}),
             "/fhir/ImagingStudy": self._search,
+            **{f"/fhir/Patient/{each['id']}": self._patient for each in self.patients},
             "/favicon.ico": lambda _: answer(204),
         }
         if seen.path in self.faults.replies:
@@ -202,6 +204,12 @@ class LaunchServer:
         key = self.faults.signs_with or self.key
         claims = _with(claims, self.faults.user)
         return jwt.encode(claims, key, algorithm="ES384", headers={"kid": KEY_ID})
+
+    def _patient(self, seen: Seen) -> Reply:
+        if seen.headers.get("authorization") != f"Bearer {self.access_token}":
+            return answer(401)
+        (found,) = (each for each in self.patients if seen.path.endswith(f"/{each['id']}"))
+        return json_answer(json.dumps(found), media="application/fhir+json")
 
     def _search(self, seen: Seen) -> Reply:
         if seen.headers.get("authorization") != f"Bearer {self.access_token}":

@@ -32,6 +32,13 @@ pytestmark = [
     pytest.mark.skipif(chromium.missing() is not None, reason=str(chromium.missing())),
 ]
 TITLE = "Possible finding: Glioma"
+PATIENT = {
+    "resourceType": "Patient",
+    "id": "p1",
+    "name": [{"family": "Canary", "given": ["Ana"]}],
+    "birthDate": "1970-01-31",
+    "gender": "female",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,9 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
             analysed_ms=explained.ANALYSED_MS,
             notes=explained.NOTES,
         )
-        app.register_blueprint(viewer_blueprint(store, site.links, OneCard("# Card")))
+        server.patients.append(PATIENT)
+        viewer = viewer_blueprint(store, site.links, OneCard("# Card"), frame_ancestors=["'self'"])
+        app.register_blueprint(viewer)
         app.register_blueprint(smart_blueprint(site.door))
         thread = threading.Thread(target=web.serve_forever, daemon=True)
         thread.start()
@@ -130,3 +139,33 @@ def test_the_code_is_not_left_in_the_history(launched: Launched, window: Any) ->
     window.go_back()
     assert "code=" not in window.url
     assert any("code=" in url for url in visited), "it was there on the way"
+
+
+@pytest.fixture
+def without_banner(launched: Launched) -> Iterator[Any]:
+    """A window of an EHR that shows no patient beside it."""
+    launched.server.faults.token = {"need_patient_banner": True}
+    yield
+    launched.server.faults.token = {}
+
+
+@pytest.mark.usefixtures("without_banner")
+def test_the_patients_banner_stays_above_the_page_and_is_kept_nowhere(
+    launched: Launched, window: Any
+) -> None:
+    complaints: list[str] = []
+    window.on("console", lambda message: complaints.append(message.text))
+    window.goto(launched.url())
+    window.click("#allow")
+    window.frame_locator("iframe").get_by_role("heading", name=TITLE).wait_for()
+    banner = window.get_by_label("Patient", exact=True)
+    assert " ".join(banner.inner_text().split()) == "Ana Canary Born 1970-01-31 Gender female"
+    frame = window.frame(name="explanation")
+    frame.evaluate("scrollTo(0, document.body.scrollHeight)")
+    box = banner.bounding_box()
+    assert box["y"] == 0, "the page scrolls below it"
+    assert "Canary" not in frame.content()
+    assert "Canary" not in "".join(each.url for each in window.frames)
+    assert window.evaluate("sessionStorage.length + localStorage.length") == 0
+    assert window.context.cookies() == []
+    assert complaints == []

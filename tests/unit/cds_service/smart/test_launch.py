@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from werkzeug.test import TestResponse
 
 from cds_service.security.egress import Allowance
 from cds_service.security.keys import SigningKey
@@ -105,6 +106,89 @@ def test_a_confidential_client_proves_who_it_is(server: LaunchServer) -> None:
     for key in (None, lambda: stranger):
         url = server.launch_url(LAUNCH, Launching("p1", record.id))
         assert Window(LaunchSite(server, key=key)).walk(url).status_code == 403
+
+
+# --- whose page it is (need_patient_banner)
+
+ANA = {
+    "resourceType": "Patient",
+    "id": "p1",
+    "name": [{"family": "Canary<b>", "given": ["Ana"]}],
+    "birthDate": "1970-01-31",
+    "gender": "female",
+}
+
+
+def framed(shown: TestResponse) -> list[str]:
+    """The addresses of the frames of a page."""
+    return re.findall(r'<iframe[^>]* src="([^"]+)"', shown.text)
+
+
+@pytest.mark.parametrize("needed", [True, "true"])
+def test_where_the_ehr_shows_no_patient_the_page_does(
+    server: LaunchServer, site: LaunchSite, needed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.patients.append(ANA)
+    server.faults.token = {"need_patient_banner": needed}
+    record = site.explained()
+    end = Window(site).walk(server.launch_url(LAUNCH, Launching("p1", record.id)))
+    assert end.status_code == 200
+    assert all(said in end.text for said in ("Ana Canary&lt;b&gt;", "1970-01-31", "female"))
+    (address,) = framed(end)
+    assert opened(site, address) == record.explanation_id
+    assert "frame-src 'self'" in end.headers["Content-Security-Policy"]
+    assert end.headers["Cache-Control"] == "no-store"
+    kept = f"{caplog.text}{site.hooks.redis.values}{address}"
+    assert not any(said in kept for said in ("Canary", "1970", "Ana"))
+
+
+@pytest.mark.parametrize("needed", [False, None, "false", 1.5, "yes", {}])
+def test_where_the_ehr_shows_the_patient_nobody_is_asked_who_it_is(
+    server: LaunchServer, site: LaunchSite, needed: Any
+) -> None:
+    server.patients.append(ANA)
+    server.faults.token = {"need_patient_banner": needed}
+    record = site.explained()
+    end = Window(site).walk(server.launch_url(LAUNCH, Launching("p1", record.id)))
+    assert end.status_code == 303
+    assert not [seen for seen in server.server.seen if "Patient" in seen.path]
+
+
+def test_studies_to_choose_from_open_below_the_banner(
+    server: LaunchServer, site: LaunchSite
+) -> None:
+    server.patients.append(ANA)
+    server.faults.token = {"need_patient_banner": True}
+    wanted = {site.explained(number=number).explanation_id for number in (1, 2)}
+    end = Window(site).walk(server.launch_url(LAUNCH, Launching("p1")))
+    links = re.findall(r'<a href="([^"]+)" target="explanation">', end.text)
+    assert {opened(site, link) for link in links} == wanted
+    assert framed(end) == []
+    assert 'name="explanation"' in end.text
+
+
+@pytest.mark.parametrize(
+    ("patient", "status", "said"),
+    [
+        (None, 403, "did not say who it is"),
+        (answer(403), 403, "did not say who it is"),
+        (json_answer('{"resourceType": "Patient", "id": "p1"}'), 403, "did not say who it is"),
+        (json_answer('{"resourceType": "Patient", "id": "p2"}'), 502, "did not answer"),
+        (answer(500), 502, "did not answer"),
+        (hang_up(), 502, "did not answer"),
+    ],
+)
+def test_without_the_banner_that_is_needed_no_page_is_shown(
+    server: LaunchServer, site: LaunchSite, patient: Any, status: int, said: str
+) -> None:
+    """A result beside which nobody says whose it is may be read as another's."""
+    record = site.explained()
+    server.faults.token = {"need_patient_banner": True}
+    server.faults.replies = {"/fhir/Patient/p1": patient} if patient else {}
+    end = Window(site).walk(server.launch_url(LAUNCH, Launching("p1", record.id)))
+    assert (end.status_code, said in end.text) == (status, True)
+    assert "/e/" not in end.text
 
 
 # --- which study
