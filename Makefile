@@ -50,8 +50,9 @@ OHIF := @ohif/app@3.12.10
 demo: .venv/run
 	@$(BIN)/scanhook demo
 
+# One file of tests for each processor at a time; more than four starts of every peer would crowd it.
 test: .venv/dev .venv-peers/ready
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 lint: .venv/dev
 	$(BIN)/ruff check .
