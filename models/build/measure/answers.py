@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ ENGINES = ("ONNX Runtime fp32", "ONNX Runtime int8", "OpenVINO fp32")
 class Row:
     """One candidate. `quality` is accuracy or mean Dice on `test`, `on_val` the same on `val`.
 
-    `cost` is `Cost.as_dict()` of the fp32 graph, `latency` `Latency.as_dict()` of an interleaved
-    run of all engines on its files.
+    `cost` is `Cost.as_dict()` of the fp32 graph, `latency` `Latency.as_dict()` of its network, from
+    one interleaved run of every network in every engine; empty before that run.
     """
 
     network: str
@@ -38,7 +38,7 @@ class Row:
     ece_int8: float
     cost: Mapping[str, int]
     bytes_int8: int
-    latency: Report
+    latency: Report = field(default_factory=dict)
 
     def as_dict(self) -> Report:
         """For JSON, floats with four digits."""
@@ -49,38 +49,34 @@ class Row:
 
     def engine(self, name: str) -> Report | None:
         """The row of an engine, None where it was not there or failed."""
-        return next((one for one in self.latency["engines"] if one["engine"] == name), None)
+        return next((one for one in self.latency.get("engines", ()) if one["engine"] == name), None)
 
 
-def answers(rows: Sequence[Row], one_run: Mapping[str, Mapping[str, float]]) -> Report:
-    """Both questions, from one row of each network.
-
-    `one_run` has, by engine, the time of each network in ms from a single interleaved run.
-    """
-    networks = {row.network: row for row in rows}
+def answers(rows: Sequence[Row]) -> Report:
+    """Both questions, from the first row of each network."""
+    networks = {row.network: row for row in reversed(rows)}
     return {
         "networks": len(networks),
         "rank_correlation_with_time": {
             engine: {
-                "macs": _rank_correlation(networks, times, "macs"),
-                "bytes_moved": _rank_correlation(networks, times, "bytes_moved"),
+                what: _rank_correlation(networks, engine, what) for what in ("macs", "bytes_moved")
             }
-            for engine, times in one_run.items()
+            for engine in ENGINES
         },
         "billion_operations_a_second": {name: _speeds(row) for name, row in networks.items()},
         "compiler_gap": {engine: _gap(networks, engine) for engine in ENGINES},
     }
 
 
-def _rank_correlation(
-    networks: Mapping[str, Row], times: Mapping[str, float], what: str
-) -> float | None:
-    """Spearman's, None of fewer than three networks."""
-    names = [name for name in times if name in networks]
-    if len(names) < 3:
+def _rank_correlation(networks: Mapping[str, Row], engine: str, what: str) -> float | None:
+    """Spearman's, of a cost and the processor's time; None of fewer than three networks."""
+    found = [
+        (row.cost[what], one["cpu_ms"]) for row in networks.values() if (one := row.engine(engine))
+    ]
+    if len(found) < 3:
         return None
-    costs = [networks[name].cost[what] for name in names]
-    return round(spearman(costs, [times[name] for name in names]), 3)
+    costs, times = zip(*found, strict=True)
+    return round(spearman(costs, times), 3)
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:

@@ -125,17 +125,18 @@ def compare(
     course = _Course(samples, recipe, work / "backbones", progress, threads)
     plain = {one: course.row(one) for one in candidates(recipe, names)}
     best = max(plain, key=lambda one: plain[one].on_val)
-    taught = [
-        course.row(dataclasses.replace(one, teacher=best.network), best)
+    pupils = [
+        dataclasses.replace(one, teacher=best.network)
         for one in plain
         if _is_taught(one, best, plain)
     ]
-    first = {row.network: row for row in reversed(plain.values())}
+    taught = {one: course.row(one, best) for one in pupils}
+    rows = course.timed(plain | taught)
     table = {
         "budget": _in_words(budget(recipe, course.size), len(samples["train"]), recipe),
         "quality": "accuracy" if recipe.task == "classification" else "Dice",
-        "rows": [row.as_dict() for row in (*plain.values(), *taught)],
-        "answers": answers(list(first.values()), course.in_one_run(list(plain))),
+        "rows": [row.as_dict() for row in rows],
+        "answers": answers(rows),
     }
     save(work / "backbones.json", table)
     (work / "backbones.md").write_text(markdown(table), encoding="utf-8")
@@ -179,16 +180,20 @@ class _Course:
         save(path, {"digest": digest, "row": dataclasses.asdict(row)})
         return row
 
-    def in_one_run(self, chosen: Sequence[Candidate]) -> dict[str, dict[str, float]]:
-        """The processor's time for each network in ms, by engine: all graphs in turns."""
-        self.progress("timing all graphs in turns")
-        folders = {one.network: self.folder / one.folder for one in chosen}
-        found = {}
-        for title, file in (("ONNX Runtime fp32", _FP32), ("ONNX Runtime int8", _INT8)):
-            engines = [Engine(n, "onnxruntime", folders[n] / file) for n in folders]
-            timings = side_by_side(engines, self.size).timings
-            found[title] = {t.engine.name: t.cpu_ms for t in timings if not t.failed}
-        return found
+    def timed(self, rows: Mapping[Candidate, Row]) -> list[Row]:
+        """The rows with the times of their networks: all of them in all engines, in one run.
+
+        Weights do not change how long a graph takes, so that each network is timed once.
+        """
+        self.progress("timing every network in every engine, in turns")
+        folders = {one.network: self.folder / one.folder for one in rows}
+        engines = [engine for folder in folders.values() for engine in _engines(folder)]
+        run = side_by_side(engines, self.size)
+        times = {
+            name: run.of_files_in(folder).as_dict("ONNX Runtime fp32")
+            for name, folder in folders.items()
+        }
+        return [dataclasses.replace(row, latency=times[row.network]) for row in rows.values()]
 
     @cached_property
     def _data(self) -> str:
@@ -215,7 +220,6 @@ class _Course:
         export(network, None, self.size, fp32)
         self._quantise(fp32, int8)
         save_network(network, folder / _EAGER)
-        latency = side_by_side(engines_for(folder / _EAGER, fp32, int8, served=int8), self.size)
         exact, rough = (quality_of(path, self.samples, self.recipe) for path in (fp32, int8))
         return Row(
             network=one.network,
@@ -228,7 +232,6 @@ class _Course:
             ece_int8=rough.ece,
             cost=cost_of(fp32).as_dict(),
             bytes_int8=int8.stat().st_size,
-            latency=latency.as_dict("ONNX Runtime fp32"),
         )
 
     def _quantise(self, fp32: Path, int8: Path) -> None:
@@ -237,6 +240,10 @@ class _Course:
         some = calibration_set(self.samples["train"], compress.calibration_images, self.recipe.seed)
         ranges = Activations(graph, some.images).ranges("minmax")
         quantise(graph, ranges, compress.keep_fp32_convs, int8)
+
+
+def _engines(folder: Path) -> list[Engine]:
+    return engines_for(folder / _EAGER, folder / _FP32, folder / _INT8, served=folder / _INT8)
 
 
 def _in_words(cycles: Sequence[Cycle], images: int, recipe: Recipe) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Timer
@@ -64,6 +64,11 @@ class Latency:
     def of(self, name: str) -> Timing | None:
         """The times of the engine of that name, None where it is absent or failed."""
         return next((t for t in self.timings if t.engine.name == name and not t.failed), None)
+
+    def of_files_in(self, folder: Path) -> Latency:
+        """The engines that ran files of the folder."""
+        own = tuple(timing for timing in self.timings if timing.engine.file.parent == folder)
+        return replace(self, timings=own)
 
     def faster(self, name: str, than: str) -> float | None:
         """How many times as fast `name` is as `than`: the median of the rounds' ratios."""

@@ -42,9 +42,6 @@ ROWS = [
     row("efficientnet-lite0", 200, 1.0),
     row("state-space", 300, 6.0),
 ]
-ONE_RUN = {
-    "ONNX Runtime fp32": {"mobileone-s0": 1.0, "efficientnet-lite0": 2.0, "state-space": 3.0}
-}
 
 
 @pytest.mark.parametrize(
@@ -65,18 +62,25 @@ def test_rank_correlation_of_what_never_varies_is_nothing() -> None:
 
 
 def test_work_and_bytes_are_ranked_against_time() -> None:
-    found = answers(ROWS, ONE_RUN)["rank_correlation_with_time"]
-    assert found == {"ONNX Runtime fp32": {"macs": 1.0, "bytes_moved": -1.0}}
+    """100, 200 and 300 million in 1, 1 and 6 ms; the engines that are absent say nothing."""
+    found = answers(ROWS)["rank_correlation_with_time"]
+    assert found["ONNX Runtime fp32"] == {"macs": 0.866, "bytes_moved": -0.866}
+    assert found["OpenVINO fp32"] == {"macs": None, "bytes_moved": None}
+
+
+def test_of_a_network_that_was_trained_twice_the_first_row_counts() -> None:
+    again = dataclasses.replace(ROWS[2], taught_by="mobileone-s0", cost={"macs": 1})
+    assert answers([*ROWS, again]) == answers(ROWS)
 
 
 def test_two_networks_are_too_few_to_rank() -> None:
-    found = answers(ROWS[:2], {"ONNX Runtime fp32": {"mobileone-s0": 1.0}})
+    found = answers(ROWS[:2])
     assert found["rank_correlation_with_time"]["ONNX Runtime fp32"]["macs"] is None
 
 
 def test_the_compiler_gap_is_operations_a_second_against_the_convolutional_networks() -> None:
     """Per ms: 200 and 400 operations, median 300, against 600 in 6 ms."""
-    found = answers(ROWS, ONE_RUN)
+    found = answers(ROWS)
     assert found["compiler_gap"] == {
         "ONNX Runtime fp32": 3.0,
         "ONNX Runtime int8": None,
@@ -85,11 +89,11 @@ def test_the_compiler_gap_is_operations_a_second_against_the_convolutional_netwo
 
 
 def test_without_a_state_space_network_there_is_no_gap() -> None:
-    assert answers(ROWS[:2], {})["compiler_gap"]["ONNX Runtime fp32"] is None
+    assert answers(ROWS[:2])["compiler_gap"]["ONNX Runtime fp32"] is None
 
 
 def test_the_page_has_a_line_for_each_row_and_the_answers_in_words() -> None:
-    found = answers(ROWS, ONE_RUN)
+    found = answers(ROWS)
     rows = [one.as_dict() for one in ROWS]
     page = markdown({"budget": "None.", "quality": "accuracy", "rows": rows, "answers": found})
     figures = "0.912 | 0.010 | 0.900 | 300 | 700 | 10.0 | 3.0 | 6.0 / 12.0 | 80 |"

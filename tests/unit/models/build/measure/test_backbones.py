@@ -100,6 +100,15 @@ def test_the_table_is_kept_as_json_and_as_a_page(
     assert "1 epochs for each network (1 at 64 px)" in page
 
 
+def test_a_network_that_was_trained_twice_is_timed_once(
+    classes: tuple[Path, dict[str, Any], list[str]],
+) -> None:
+    rows = classes[1]["rows"]
+    times = {row["network"]: row["latency"] for row in rows}
+    assert len(rows) > len(times)
+    assert all(row["latency"] == times[row["network"]] for row in rows)
+
+
 def test_the_answers_are_from_one_run_of_all_graphs(
     classes: tuple[Path, dict[str, Any], list[str]],
 ) -> None:
