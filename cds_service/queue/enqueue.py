@@ -85,11 +85,11 @@ class Dispatcher:
         if record is None:
             record, created = self.records.create_or_get(wanted, share)
             if created:
-                self.transport.push(record)
+                self.transport.push(record, _tenant(order))
                 return record
         if self._starts_again(record, wanted):
-            return self._restart(record, wanted, share)
-        return self._promote(record, wanted.priority)
+            return self._restart(record, wanted, order)
+        return self._promote(record, wanted.priority, order)
 
     def learn(self, record: StudyRecord, content_key: str) -> StudyRecord:
         """Note what more is known of a content that has not changed; the analysis goes on.
@@ -108,8 +108,7 @@ class Dispatcher:
         record = self.records.get(study_key)
         if record is None or record.state is not State.FAILED:
             return record
-        share = self._share(self.opened(record.sealed).order, record.priority)
-        return self._restart(record, record, share)
+        return self._restart(record, record, self.opened(record.sealed).order)
 
     def ahead_of(self, record: StudyRecord) -> int | None:
         """How many studies wait before this one; None if it does not wait."""
@@ -117,10 +116,10 @@ class Dispatcher:
 
     def enqueue_again(self, record: StudyRecord, at_front: bool = False) -> StudyRecord:
         """Queue an open record whose job is gone; StaleRecord if somebody else was first."""
-        self.opened(record.sealed)
+        tenant = _tenant(self.opened(record.sealed).order)
         claimed = self.records.claim(record)
         self.transport.drop(record.job_id)
-        self.transport.push(claimed, at_front=at_front)
+        self.transport.push(claimed, tenant, at_front=at_front)
         return claimed
 
     def opened(self, payload: str) -> OpenedOrder:
@@ -156,7 +155,7 @@ class Dispatcher:
         )
 
     def _share(self, order: Mapping[str, Any], priority: Priority) -> Share:
-        return self.policy.share(str(order.get("tenant", "")), priority)
+        return self.policy.share(_tenant(order), priority)
 
     def _starts_again(self, record: StudyRecord, wanted: StudyRecord) -> bool:
         if changed(record.content_key, wanted.content_key) or wanted.models != record.models:
@@ -168,7 +167,9 @@ class Dispatcher:
         age_ms = self.records.now_ms() - record.updated_ms
         return age_ms >= self.policy.retry_failed_after_s * 1000
 
-    def _restart(self, record: StudyRecord, wanted: StudyRecord, share: Share) -> StudyRecord:
+    def _restart(
+        self, record: StudyRecord, wanted: StudyRecord, order: Mapping[str, Any]
+    ) -> StudyRecord:
         """Begin anew; if somebody else did so first, theirs is as good."""
         known = record.content_key
         if changed(known, wanted.content_key):
@@ -176,7 +177,7 @@ class Dispatcher:
         try:
             restarted = self.records.restart(
                 record,
-                share,
+                self._share(order, wanted.priority),
                 priority=wanted.priority,
                 job_id=wanted.job_id,
                 content_key=renewed(known, wanted.content_key),
@@ -187,14 +188,21 @@ class Dispatcher:
             return self.records.get(record.id) or record
         self.transport.drop(record.job_id)
         self.transport.drop(wanted.job_id)
-        self.transport.push(restarted)
+        self.transport.push(restarted, _tenant(order))
         return restarted
 
-    def _promote(self, record: StudyRecord, priority: Priority) -> StudyRecord:
+    def _promote(
+        self, record: StudyRecord, priority: Priority, order: Mapping[str, Any]
+    ) -> StudyRecord:
         if record.ended or not priority.before(record.priority):
             return record
-        self.transport.promote(record, priority)
+        self.transport.promote(record, _tenant(order), priority)
         try:
             return self.records.reprioritise(record, priority)
         except StaleRecord:
             return self.records.get(record.id) or record
+
+
+def _tenant(order: Mapping[str, Any]) -> str:
+    """Whose order it is; an order without a tenant is that of one without a name."""
+    return str(order.get("tenant", ""))

@@ -25,10 +25,7 @@ from cds_service.queue.job import PipelineJob
 from cds_service.queue.policy import DispatchPolicy
 from cds_service.queue.records import is_id
 from cds_service.queue.state import Priority, StudyRecord
-
-BELL = "cds:bell"
-BELL_TOKENS = 64
-"""Tokens above this many are dropped: they only wake sleepers."""
+from cds_service.queue.turns import BELL, Turns
 
 # KEYS from-list to-list job-hash ; ARGV job-id to-name
 _PROMOTE = """
@@ -66,6 +63,7 @@ class Transport:
         self.connection = connection
         self._policy = policy
         self._promote = connection.register_script(_PROMOTE)
+        self.turns = Turns(connection)
         self.queues = {
             priority: Queue(
                 str(priority),
@@ -76,8 +74,9 @@ class Transport:
             for priority in Priority
         }
 
-    def push(self, record: StudyRecord, at_front: bool = False) -> bool:
-        """Queue the record's job under its one id; False if a job of that id exists."""
+    def push(self, record: StudyRecord, tenant: str, at_front: bool = False) -> bool:
+        """Queue the record's job under its one id, in its tenant's turn or before all others;
+        False if a job of that id exists."""
         queue = self.queues[record.priority]
         job = PipelineJob.of(
             record.job_id,
@@ -91,18 +90,22 @@ class Transport:
                 queue.enqueue_job(job, at_front=at_front, unique=True)
             except DuplicateJobError:
                 return False
-            with self.connection.pipeline(transaction=False) as pipeline:
-                pipeline.lpush(BELL, "1")
-                pipeline.ltrim(BELL, 0, BELL_TOKENS - 1)
-                pipeline.execute()
+            if not at_front:
+                self.turns.join(queue, job.id, tenant)
+            else:
+                self.turns.go_first(queue, job.id)
         return True
 
-    def promote(self, record: StudyRecord, priority: Priority) -> bool:
-        """Move a waiting job to another queue in one step; False if it does not wait."""
+    def promote(self, record: StudyRecord, tenant: str, priority: Priority) -> bool:
+        """Move a waiting job to another queue in one step, then to its tenant's turn there; False
+        if it does not wait."""
         source, target = self.queues[record.priority], self.queues[priority]
         with redis_reached():
             keys = [source.key, target.key, PipelineJob.key_for(record.job_id)]
-            return bool(self._promote(keys=keys, args=[record.job_id, target.name]))
+            moved = bool(self._promote(keys=keys, args=[record.job_id, target.name]))
+            if moved:
+                self.turns.join(target, record.job_id, tenant)
+            return moved
 
     def drop(self, job_id: str) -> None:
         """Remove a job that waits or has ended; one that runs keeps its lease and ends stale."""
