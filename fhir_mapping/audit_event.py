@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 
 from fhir_mapping.codes import (
     DESTINATION_ROLE,
+    INFORMATION_RECIPIENT,
     QUERY_EVENT,
     REST_OPERATION,
     SOURCE_ROLE,
@@ -52,8 +53,8 @@ class Interaction:
     """One interaction (R4 http.html), or what was asked of an archive about one study.
 
     `code` is ``read``, ``search-type``, ``create`` or ``update``; of an archive ``retrieve`` or
-    ``query``; `patient` is the reference of
-    whom it was about, as far as that was seen; `failed` is the kind of an error.
+    ``query``; `patient` is the reference of whom it was about, as far as that was seen; `failed` is
+    the kind of an error; `user` is the reference of who asked for it through us, if anybody did.
     """
 
     code: str
@@ -62,6 +63,7 @@ class Interaction:
     patient: str = ""
     query: tuple[tuple[str, str], ...] = ()
     failed: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def audit_event(interaction: Interaction, who: Audited, recorded: datetime) -> R
         "action": pattern.action,
         "recorded": recorded.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "outcome": "8" if interaction.failed else "0",
-        "agent": _agents(pattern, who),
+        "agent": [*_agents(pattern, who, interaction.user), *_user(interaction.user)],
         "source": {
             "observer": {"type": "Device", "display": plain(who.program, 100)},
             "type": [{"system": _SOURCES, "code": "4", "display": "Application Server"}],
@@ -127,13 +129,14 @@ def _event_type(pattern: _Pattern) -> Resource:
     return {**pattern.kind.coding(), **rest}
 
 
-def _agents(pattern: _Pattern, who: Audited) -> list[Resource]:
+def _agents(pattern: _Pattern, who: Audited, user: str) -> list[Resource]:
+    """Our program and the server; the program is who asked unless a user did."""
     ours = " of ".join(filter(None, (plain(who.program, 100), plain(who.organisation, 100))))
     return [
         {
             "type": pattern.client.concept(),
             "who": {"type": "Device", "display": ours},
-            "requestor": True,
+            "requestor": not user,
         },
         {
             "type": pattern.server.concept(),
@@ -142,6 +145,12 @@ def _agents(pattern: _Pattern, who: Audited) -> list[Resource]:
             "network": {"address": who.host, "type": "1"},
         },
     ]
+
+
+def _user(reference: str) -> list[Resource]:
+    """Who asked, without a name: the chart that holds the reference has it."""
+    kind = {"type": INFORMATION_RECIPIENT.concept(), "who": {"reference": reference}}
+    return [{**kind, "requestor": True}] if reference else []
 
 
 def _patient(reference: str) -> list[Resource]:

@@ -87,6 +87,7 @@ SOURCE_ROLE = Code(DCM, "110153", "Source Role ID", _PS3_16)
 DESTINATION_ROLE = Code(DCM, "110152", "Destination Role ID", _PS3_16)
 QUERY_EVENT = Code(DCM, "110112", "Query", _PS3_16)
 TRANSFER_EVENT = Code(DCM, "110104", "DICOM Instances Transferred", _PS3_16)
+INFORMATION_RECIPIENT = Code(f"{_THO}/v3-ParticipationType", "IRCP", "information recipient", _R4)
 REST_OPERATION = Code(f"{_THO}/audit-event-type", "rest", "RESTful Operation", _R4)
 
 TABLE: Final[tuple[Code, ...]] = tuple(

@@ -20,6 +20,7 @@ from cds_service.cards import CardSite
 from cds_service.clients.credentials import ForwardedToken, NoCredential
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import HttpClient
+from cds_service.clients.interactions import on_behalf_of
 from cds_service.clients.policy import HOOK_POLICY
 from cds_service.feedback import CardLedger
 from cds_service.health import Check, NotReady, heartbeat
@@ -123,12 +124,12 @@ class _Charts:
             for tenant in site.settings.tenants
         }
 
-    def open(self, tenant: TenantSettings, token: str | None) -> FhirServer:
+    def open(self, tenant: TenantSettings, token: str | None, user: str) -> FhirServer:
         """The token lives as long as the server that is returned, and no longer."""
         client = self._clients[tenant.name]
         origin = client.allowance.origin
         credential = ForwardedToken(token, origin) if token else NoCredential()
-        watch = self._watches[tenant.name]
+        watch = on_behalf_of(user, self._watches[tenant.name])
         return FhirServer(client.allowance, client=client.acting_as(credential), watch=watch)
 
 

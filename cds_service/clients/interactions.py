@@ -38,6 +38,11 @@ def nobody(interaction: Interaction) -> None:
     """Nobody watches."""
 
 
+def on_behalf_of(user: str, watch: Watch) -> Watch:
+    """A watch that is told, of each interaction, whose wish it was (a reference)."""
+    return (lambda seen: watch(replace(seen, user=user))) if user else watch
+
+
 @contextmanager
 def reading(watch: Watch, interaction: Interaction) -> Iterator[list[Resource]]:
     """Tell of a read or search when it is over; what it showed is put into the list."""

@@ -266,7 +266,9 @@ class Chart:
     def _fhir(self) -> FhirReader:
         if self._server is None:
             token = self._request.authorization
-            self._server = self._open_fhir(self._tenant, token.access_token if token else None)
+            user = self._request.context.user_reference or ""
+            access = token.access_token if token else None
+            self._server = self._open_fhir(self._tenant, access, user)
         return self._server
 
     def _policy(self) -> Any:

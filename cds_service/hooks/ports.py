@@ -45,8 +45,9 @@ class FhirReader(Protocol):
         """Close all connections."""
 
 
-OpenFhir = Callable[[TenantSettings, str | None], FhirReader]
-"""(tenant, access token of this call) -> its FHIR server; connects to nothing but `fhir_base`."""
+OpenFhir = Callable[[TenantSettings, str | None, str], FhirReader]
+"""(tenant, access token of this call, reference of its user or empty) -> its FHIR server; connects
+to nothing but `fhir_base`. The user is for the audit trail alone."""
 
 Answers = Callable[[Sequence[str]], Mapping[str, Mapping[str, str]]]
 """Opaque ids of studies -> what was answered of each: outcome by claim (see `cards.claims_of`).

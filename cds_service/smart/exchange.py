@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -42,7 +42,8 @@ class Grant:
 
     `app_context` is the string of our card's link (CDS Hooks 2.0.1, Link), empty if the EHR passed
     none on; `references` are those of ``fhirContext``. `needs_banner` says that the EHR shows no
-    patient where it shows us (``need_patient_banner``).
+    patient where it shows us (``need_patient_banner``); `user` is the reference of who looks,
+    empty if the EHR does not say it.
     """
 
     access_token: str = field(repr=False)
@@ -51,6 +52,7 @@ class Grant:
     app_context: str = field(default="", repr=False)
     references: tuple[str, ...] = field(default=(), repr=False)
     needs_banner: bool = False
+    user: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ class Exchange:
         """
         answer = _asked(configuration, self._form(at, configuration, brought))
         grant = granted(answer)
-        if "openid" in at.tenant.smart_app.scopes:
-            self.users.check(answer.get("id_token"), at, configuration, brought.nonce)
-        return grant
+        if "openid" not in at.tenant.smart_app.scopes:
+            return grant
+        user = self.users.check(answer.get("id_token"), at, configuration, brought.nonce)
+        return replace(grant, user=user)
 
     def _form(
         self, at: Registration, configuration: SmartConfiguration, brought: Redemption

@@ -1,12 +1,13 @@
 """Who the user is, as the EHR's id_token says it (OpenID Connect Core 1.0, 3.1.3.7).
 
-Nothing is read from it: that it is signed by the EHR, for us, just now, shows that the grant is of
-a person who logged in there.
+That it is signed by the EHR, for us, just now, shows that the grant is of a person who logged in
+there. ``fhirUser`` is read for the audit trail, and nothing else.
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from cds_service.smart.errors import NotGranted
 from cds_service.smart.registration import Registration
 
 ALGORITHMS = ("RS256", "ES256", "RS384", "ES384")
+_USER = re.compile(r"(?:Practitioner(?:Role)?|Patient|RelatedPerson)/[A-Za-z0-9\-.]{1,64}")
 _CLAIMS = ["iss", "sub", "aud", "exp", "iat"]
 
 
@@ -38,8 +40,9 @@ class UserTokens:
 
     def check(
         self, token: object, at: Registration, configuration: SmartConfiguration, nonce: str
-    ) -> None:
-        """Accept a token of this EHR for this client and this launch.
+    ) -> str:
+        """Accept a token of this EHR for this client and this launch; whose it is, as a reference
+        into this EHR's chart, empty if it does not say so.
 
         A server that leaves the nonce out is accepted: the code is bound by PKCE already.
 
@@ -67,6 +70,7 @@ class UserTokens:
         stated = claims.get("nonce", nonce)
         if not isinstance(stated, str) or not hmac.compare_digest(stated.encode(), nonce.encode()):
             raise NotGranted
+        return _reference(claims.get("fhirUser"), at.tenant.fhir_base)
 
     def _key(
         self, at: Registration, configuration: SmartConfiguration, kid: str, algorithm: str
@@ -85,3 +89,9 @@ class UserTokens:
                 known = CallerKeySets(lambda _: client.send(request).body, self._clock)
                 self._keys[keys.base_url] = known
         return known.key(issuer, kid, algorithm)
+
+
+def _reference(user: object, fhir_base: str) -> str:
+    """``fhirUser`` as the chart's own reference: absolute in SMART App Launch, relative in some."""
+    text = user.removeprefix(f"{fhir_base.rstrip('/')}/") if isinstance(user, str) else ""
+    return text if _USER.fullmatch(text) else ""

@@ -76,7 +76,7 @@ class Launched:
             NoBanner: the user may not, or the chart states neither a name nor a birth date.
             ServerSilent: the chart could not be read.
         """
-        server = self.desk.open_fhir(tenant, grant.access_token)
+        server = self.desk.open_fhir(tenant, grant.access_token, grant.user)
         try:
             read = server.read(f"Patient/{grant.patient_id}", LOGIN_POLICY)
         except (Refused, NotFound, Rejected) as error:
@@ -122,7 +122,7 @@ class Launched:
         request = HookRequest(
             hook="smart-launch",
             hook_instance="",
-            context=HookContext(patient_id=grant.patient_id),
+            context=HookContext(grant.patient_id, user_reference=grant.user),
             fhir_server=tenant.fhir_base,
             authorization=FhirAuthorization(grant.access_token, parse_scopes(grant.scope)),
         )

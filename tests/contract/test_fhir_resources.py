@@ -100,6 +100,9 @@ INTERACTIONS = {
     "read": Interaction("read", "Patient", ("Patient/1",), "Patient/1"),
     "search": Interaction("search-type", "Device", ("Device/1",), query=(("model", "toy"),)),
     "search for a patient": Interaction("search-type", "ImagingStudy", (), "Patient/1"),
+    "search for a user": Interaction(
+        "search-type", "ImagingStudy", (), "Patient/1", user="Practitioner/1"
+    ),
     "create": Interaction("create", "Observation", ("Observation/1",), "Patient/1"),
     "update": Interaction("update", "Device", ("Device/1",)),
     "failed": Interaction("create", "Observation", (), "Patient/1", failed="refused"),

@@ -186,11 +186,13 @@ class ChartInMemory:
     resources: list[Mapping[str, Any]] = field(default_factory=list)
     error: UpstreamError | None = None
     opened: list[tuple[str, str | None]] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     closed: int = 0
 
-    def open(self, tenant: TenantSettings, token: str | None) -> ChartInMemory:
+    def open(self, tenant: TenantSettings, token: str | None, user: str) -> ChartInMemory:
         self.opened.append((tenant.name, token))
+        self.users.append(user)
         return self
 
     def read(self, reference: str, policy: HttpPolicy | None = None) -> Mapping[str, Any]:

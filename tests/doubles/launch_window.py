@@ -59,6 +59,7 @@ class LaunchSite:
             smart_app={"client_id": CLIENT_ID, **self.app_settings},
         )
         self.hooks = hooking.site(tenants=(self.tenant,))
+        self.users: list[str] = []
         self.links = Links([SECRET], self.base_url, 900)
         self.fhir = Allowance("ehr-fhir", self.server.fhir_base, http_ok=True)
         self.states = States([SECRET], self.hooks.redis, self.clock)
@@ -68,7 +69,8 @@ class LaunchSite:
         """The hook's neighbours, with the EHR's own FHIR server."""
         return replace(self.hooks.deps.desk, open_fhir=self._open)
 
-    def _open(self, tenant: TenantSettings, token: str | None) -> FhirServer:
+    def _open(self, tenant: TenantSettings, token: str | None, user: str) -> FhirServer:
+        self.users.append(user)
         credential = ForwardedToken(token, self.fhir.origin) if token else NoCredential()
         return FhirServer(self.fhir, credential=credential)
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from cds_service.audit import FileTrail, ServerTrail, Watcher
 from cds_service.clients.errors import UpstreamError
 from cds_service.clients.fhir import FhirServer
+from cds_service.clients.interactions import on_behalf_of
 from cds_service.clients.policy import HttpPolicy
 from cds_service.security.egress import Allowance
 from cds_service.settings.audit import AuditSettings
@@ -69,6 +70,25 @@ def test_each_read_search_and_write_is_one_event() -> None:
     profiles = [e.get("meta", {}).get("profile", [""])[0].split(".")[-1] for e in kept.events]
     assert profiles == ["PatientRead", "Query", "", "Create"]
     assert "DOE" not in json.dumps(kept.events)
+
+
+@pytest.mark.parametrize("user", ["Practitioner/1", ""])
+def test_who_asked_is_the_user_where_there_is_one_and_else_the_program(user: str) -> None:
+    """IHE BALP, Read and Query: the user is a third agent, and the only requestor."""
+    kept = Kept()
+    with FhirDouble() as double:
+        base = Allowance("north-fhir", double.base_url, http_ok=True)
+        watch = on_behalf_of(user, Watcher(kept, WHO))
+        server = FhirServer(base, policy=QUICK, watch=watch)
+        double.store["Patient/7"] = {"resourceType": "Patient", "id": "7"}
+        server.read("Patient/7")
+        list(server.search("ImagingStudy", {"patient": "7"}))
+    for event in kept.events:
+        program, asked, *users = event["agent"]
+        assert [agent["who"] for agent in users] == ([{"reference": user}] if user else [])
+        assert [agent["type"]["coding"][0]["code"] for agent in users] == ["IRCP"] * bool(user)
+        assert (program["requestor"], asked["requestor"]) == (not user, False)
+        assert all(agent["requestor"] for agent in users)
 
 
 def test_a_written_report_is_one_event_for_each_resource_and_names_its_patient() -> None:

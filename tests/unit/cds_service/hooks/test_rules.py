@@ -197,6 +197,21 @@ def test_a43_what_the_client_could_not_read_is_read_once_with_the_token_of_the_c
     assert at.chart.opened == [("ehr", "secret-token")]
 
 
+def test_f20_the_chart_is_read_for_the_user_who_fired_the_hook_and_nobody_else_hears_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The audit trail alone is told: neither queue nor log nor Redis."""
+    caplog.set_level("DEBUG")
+    at = site()
+    at.chart.resources = [imaging_study(), patient()]
+    body = patient_view(prefetch=None, fhirServer=ehr.FHIR_BASE, fhirAuthorization=authorization())
+    body["context"]["userId"] = "Practitioner/canary"
+    assert len(call(at, body).get_json()["cards"]) == 1
+    assert at.chart.users == ["Practitioner/canary"]
+    kept = f"{at.queue.orders}{at.redis.values}{at.queue.records}{caplog.text}"
+    assert "canary" not in kept
+
+
 @pytest.mark.parametrize(
     ("members", "asked"),
     [

@@ -108,6 +108,31 @@ def test_a_confidential_client_proves_who_it_is(server: LaunchServer) -> None:
         assert Window(LaunchSite(server, key=key)).walk(url).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("said", "user"),
+    [
+        ("{base}/Practitioner/1", "Practitioner/1"),
+        ("PractitionerRole/a-b.c", "PractitionerRole/a-b.c"),
+        ("https://elsewhere.example/fhir/Practitioner/1", ""),
+        ("{base}/Practitioner/1/../../Patient/2", ""),
+        ("Person/1", ""),
+        (["Practitioner/1"], ""),
+        (None, ""),
+    ],
+)
+def test_what_is_read_of_the_chart_is_read_for_the_user_of_the_launch(
+    server: LaunchServer, site: LaunchSite, said: Any, user: str
+) -> None:
+    """For the audit trail: a reference into this chart, or nobody."""
+    named = said.format(base=server.fhir_base) if isinstance(said, str) else said
+    server.faults.user = {"fhirUser": named}
+    server.faults.token = {"need_patient_banner": True}
+    server.patients.append(ANA)
+    site.explained()
+    Window(site).walk(server.launch_url(LAUNCH, Launching("p1")))
+    assert site.users == [user, user]
+
+
 # --- whose page it is (need_patient_banner)
 
 ANA = {
