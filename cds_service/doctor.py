@@ -226,7 +226,7 @@ def _served(site: Site) -> str:
 
 
 def _archive(site: Site, archive: ArchiveSettings) -> str:
-    client = site.archive(archive)
+    client = site.outside.archive(archive)
     try:
         client.ping()
     finally:
@@ -235,7 +235,7 @@ def _archive(site: Site, archive: ArchiveSettings) -> str:
 
 
 def _keys(site: Site, tenant: TenantSettings) -> str:
-    count = site.caller_keys.usable(tenant)
+    count = site.outside.caller_keys.usable(tenant)
     if not count:
         raise NotWell("there is no usable public key")
     return f"{count} usable"
@@ -247,14 +247,14 @@ def _signing_key(path: Path) -> str:
 
 
 def _fhir(site: Site, tenant: TenantSettings) -> str:
-    server = site.backend(tenant)
+    server = site.outside.backend(tenant)
     if server is None:
         return "not used"
     try:
         server.ping()
     finally:
         server.close()
-    off = site.features_off(tenant)
+    off = site.outside.features_off(tenant)
     if off:
         raise NotWell(f"answers to us, and granted too few scopes: {in_words(off)}")
     return "answers to us"

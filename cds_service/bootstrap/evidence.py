@@ -77,9 +77,9 @@ def _keeper(site: Site, writers: Mapping[str, ReportWriter]) -> EvidenceKeeper:
         shelves={
             tenant.name: Shelf(
                 kinds=frozenset(Kind(name) for name in tenant.evidence.objects),
-                archives={name: site.archive(each) for name, each in archives.items()},
+                archives={name: site.outside.archive(each) for name, each in archives.items()},
                 stores={
-                    name: site.stow(each, tenant.evidence.deadline_s)
+                    name: site.outside.stow(each, tenant.evidence.deadline_s)
                     for name, each in archives.items()
                 },
             )

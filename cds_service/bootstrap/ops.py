@@ -28,7 +28,7 @@ def operations(site: Site, dispatcher: Dispatcher) -> list[Blueprint]:
     reader = Reader(
         dispatcher=dispatcher,
         models=_models(site),
-        upstreams=site.upstreams,
+        upstreams=site.outside.upstreams,
         disabled=frozenset(site.settings.models.disabled),
         limit=settings.studies,
     )

@@ -30,7 +30,7 @@ def launch_door(site: Site, desk: HookDesk, dispatcher: Dispatcher) -> LaunchDoo
 
 def registration(site: Site, tenant: TenantSettings) -> Registration:
     """What we are at the EHR of a tenant that launches the page."""
-    fhir, app = site.fhir_allowance(tenant), tenant.smart_app
+    fhir, app = site.outside.fhir_allowance(tenant), tenant.smart_app
     others = [
         replace(fhir, name=f"{tenant.name}-login-{number}", base_url=base)
         for number, base in enumerate(app.endpoints)

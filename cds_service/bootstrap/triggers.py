@@ -71,7 +71,7 @@ def follow_up(site: Site, planned: Planned) -> FollowUp:
     dispatcher = site.dispatcher(patient=True)
     return FollowUp(
         charts={tenant.name: _chart(site, tenant) for tenant in readable(site)},
-        archives={a.name: site.archive(a) for a in site.settings.archives},
+        archives={a.name: site.outside.archive(a) for a in site.settings.archives},
         planned=planned,
         notices=notices(site, dispatcher),
         records=dispatcher.records,
@@ -83,7 +83,7 @@ def follow_up(site: Site, planned: Planned) -> FollowUp:
 
 
 def _chart(site: Site, tenant: TenantSettings) -> OpenChart:
-    server = site.backend(tenant)
+    server = site.outside.backend(tenant)
     if server is None:
         raise NoBackend("this tenant's FHIR server may not be read without a user")
     bases = {a.name: a.base_url for a in site.settings.archives if a.name in tenant.archives}
@@ -98,7 +98,7 @@ def subscribe(site: Site, name: str) -> str:
     """
     wanted = [each for each in site.settings.triggers.subscriptions if each.tenant == name]
     tenant = site.settings.tenant(name)
-    server = site.backend(tenant) if tenant else None
+    server = site.outside.backend(tenant) if tenant else None
     if not wanted or server is None:
         raise NoBackend("this tenant has no subscription in the settings, or no backend")
     endpoint = site.settings.base_url.rstrip("/") + FHIR_PATH.format(name)
@@ -132,7 +132,9 @@ def archive_days(site: Site, dispatcher: Dispatcher) -> list[ArchiveDays]:
     """The archives, each with the tenants whose studies lie there by default."""
     given = notices(site, dispatcher)
     sources = (
-        ArchiveDays(archive.name, site.archive(archive), _tenants_of(site, archive.name), given)
+        ArchiveDays(
+            archive.name, site.outside.archive(archive), _tenants_of(site, archive.name), given
+        )
         for archive in site.settings.archives
     )
     return [source for source in sources if source.tenants]

@@ -56,7 +56,7 @@ def web_app(site: Site) -> Flask:
     """
     with suppress(QueueUnavailable):  # /readyz says so, and hooks answer without it
         site.check_queue()
-    site.published_keys()  # one that is unfit is found out now
+    site.outside.published_keys()  # one that is unfit is found out now
     settings, dispatcher = site.settings, site.dispatcher(patient=False)
     for sentence in settings.warnings:
         _log.warning(sentence)
@@ -69,14 +69,14 @@ def web_app(site: Site) -> Flask:
         WebDependencies(
             settings=settings,
             desk=desk,
-            verifier=Verifier(settings.tenant_of, site.caller_keys, time.time),
+            verifier=Verifier(settings.tenant_of, site.outside.caller_keys, time.time),
             used_tokens=UsedTokens(redis, time.time),
             ledger=ledger,
             metrics=metrics,
             details=partial(site.model_standing, redis),
             rights=site.rights_board(patient=False).standing,
             checks=_checks(site, dispatcher, disabled),
-            signing_keys=site.published_keys,
+            signing_keys=site.outside.published_keys,
             blueprints=[
                 _viewer(site, dispatcher, ledger),
                 *_launches(site, desk, dispatcher),
@@ -118,9 +118,11 @@ class _Charts:
     """The tenants' FHIR servers with the rights of one call; connections outlive the call."""
 
     def __init__(self, site: Site) -> None:
-        self._watches = {tenant.name: site.audits.watch(tenant) for tenant in site.settings.tenants}
+        self._watches = {
+            tenant.name: site.outside.audits.watch(tenant) for tenant in site.settings.tenants
+        }
         self._clients = {
-            tenant.name: HttpClient(site.fhir_allowance(tenant), policy=HOOK_POLICY)
+            tenant.name: HttpClient(site.outside.fhir_allowance(tenant), policy=HOOK_POLICY)
             for tenant in site.settings.tenants
         }
 

@@ -161,7 +161,7 @@ def study_task(site: Site, analyser: Analyser) -> StudyTask:
         slices_bytes=site.settings.pages.slices_mib * MIB,
         unverified=frozenset(t.name for t in site.settings.tenants if t.accept_unverified_patients),
         ended=both(keeping(site, writers, shadows.offer), DriftNotes(site.drift_ledger())),
-        watch=site.audits.watch_retrievals,
+        watch=site.outside.audits.watch_retrievals,
         content=lambda tenant, ref, read: content_of(
             as_held(ref, read), tenant, site.sealer.study_key, read=read
         ),
@@ -185,12 +185,12 @@ def shadow_run(site: Site, models: ServingModels) -> ShadowRun:
 
 
 def _archives(site: Site) -> dict[str, Archive]:
-    return {a.name: site.archive(a) for a in site.settings.archives}
+    return {a.name: site.outside.archive(a) for a in site.settings.archives}
 
 
 def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
     """What writes this tenant's reports."""
-    server = site.backend(tenant) if tenant.write_back else None
+    server = site.outside.backend(tenant) if tenant.write_back else None
     if server is None:
         return NoReports()
     reports = FhirReports(
@@ -204,7 +204,7 @@ def report_writer(site: Site, tenant: TenantSettings) -> ReportWriter:
         extras=report_extras(site, tenant),
         recalled=site.recalls.concern,
     )
-    return PermittedReports(reports, tenant.name, partial(site.may, tenant))
+    return PermittedReports(reports, tenant.name, partial(site.outside.may, tenant))
 
 
 def _notes(site: Site) -> Mapping[str, ModelNotes]:

@@ -85,7 +85,7 @@ def _may_be_known(site: Site, recall: Recall) -> bool:
     """Whether the model version is known here or there; a server that does not say may know it."""
     if site.device_names(recall.model_id, recall.model_version):
         return True
-    return any(_may_know(site.backend(tenant), recall) for tenant in site.settings.tenants)
+    return any(_may_know(site.outside.backend(tenant), recall) for tenant in site.settings.tenants)
 
 
 def _may_know(server: FhirServer | None, recall: Recall) -> bool:
@@ -125,7 +125,7 @@ def _rows(
     dry_run: bool,
 ) -> list[Row]:
     tenant = site.settings.tenant(name)
-    server = site.backend(tenant) if tenant else None
+    server = site.outside.backend(tenant) if tenant else None
     if server is None:
         return [Row("", "", UNASKED)]
     rows: list[Row] = []

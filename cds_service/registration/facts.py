@@ -117,7 +117,7 @@ def _scope_rows(by_scope: Mapping[str, str]) -> list[Json]:
 
 def key_set(about: Subject) -> Json:
     """Our public keys for this EHR, as they are published now."""
-    return dict(public_jwks(about.site.tenant_keys(about.tenant)))
+    return dict(public_jwks(about.site.outside.tenant_keys(about.tenant)))
 
 
 def backend_client(about: Subject) -> Json:

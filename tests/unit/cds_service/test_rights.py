@@ -200,8 +200,8 @@ def test_the_doctor_says_what_is_off_and_one_token_is_asked_for(tmp_path: Path) 
         assert "results are not written" in found.said
         assert "grant" in found.advice
         north = site.settings.tenants[0]
-        assert site.may(north, "Observation", "cu")
-        assert not site.may(north, "DiagnosticReport", "cu")
+        assert site.outside.may(north, "Observation", "cu")
+        assert not site.outside.may(north, "DiagnosticReport", "cu")
         assert ehr.asked == 1
 
 
@@ -289,7 +289,7 @@ def test_a_server_that_refuses_all_scopes_for_one_costs_that_feature_alone(tmp_p
         ehr.base = server.base_url
         site = configured(tmp_path, f"{server.base_url}/fhir", audit={"to": "fhir"})
         north = site.settings.tenants[0]
-        assert site.may(north, "DiagnosticReport", "cu")
-        off = site.features_off(north)
+        assert site.outside.may(north, "DiagnosticReport", "cu")
+        off = site.outside.features_off(north)
     assert [feature.name for feature in off] == ["device", "provenance", "audit"]
     assert ehr.asked == 2

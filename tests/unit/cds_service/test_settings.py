@@ -170,7 +170,7 @@ def test_a_sidecar_on_this_machine_may_speak_plain_http(config: Path, host: str)
     archive = ARCHIVE.replace("https://pacs.example.org", f"http://{host}")
     config.write_text(PRODUCTION + archive + TENANT + f'token_url = "http://{host}/token"')
     settings = load(config)
-    archive_client = Site(settings).archive(settings.archives[0])
+    archive_client = Site(settings).outside.archive(settings.archives[0])
     assert archive_client.client.allowance.origin.scheme == "http"
 
 

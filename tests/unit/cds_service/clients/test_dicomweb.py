@@ -38,7 +38,7 @@ def test_one_base_is_asked_however_it_is_written(written: str) -> None:
     with FaultyServer(lambda seen: answer(204)) as server:
         named = ArchiveSettings(name="pacs", base_url=f"{server.base_url}{written}")
         site = Site(Settings(environment="development", archives=(named,)))
-        assert site.archive(site.settings.archives[0]).series("1.2") == ()
+        assert site.outside.archive(site.settings.archives[0]).series("1.2") == ()
         assert [seen.path for seen in server.seen] == ["/dw/studies/1.2/series"]
 
 

@@ -169,7 +169,7 @@ def test_the_keys_are_those_that_are_published_and_nothing_private(
     files: dict[str, bytes], about: facts.Subject
 ) -> None:
     (key,) = value(files, "jwks.json")["keys"]
-    assert key == about.site.tenant_keys(about.tenant)[0].public_jwk
+    assert key == about.site.outside.tenant_keys(about.tenant)[0].public_jwk
     secret = json.loads(about.tenant.signing_key_file.read_text())["d"]  # type: ignore[union-attr]
     for content in files.values():
         assert secret.encode() not in content
