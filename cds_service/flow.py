@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cds_service.errors import ServiceError
+from cds_service.locating import Index, StudyNotFound
 from cds_service.model_choice import ServedModels
 from fhir_mapping.bundle import require_same_study
 from fhir_mapping.errors import Contradiction, NotOurs
@@ -25,7 +26,7 @@ from inference.strictness import stricter
 from models.contract import SeriesFacts
 
 
-class Archive(Protocol):
+class Archive(Index, Protocol):
     """An image archive, as this flow needs it (see `clients.dicomweb`)."""
 
     def series(self, study_uid: str) -> Sequence[SeriesFacts]:
@@ -60,13 +61,6 @@ class Steps:
 
     accept_unverified: bool = False
     """Whether a chart that states no identifier of its patient is taken on trust."""
-
-
-class StudyNotFound(ServiceError):
-    """The archive does not have the study, or not yet."""
-
-    kind = "gone"
-    retryable = True
 
 
 class StudyChanged(ServiceError):

@@ -94,7 +94,7 @@ def ref_of(order: Mapping[str, Any]) -> Order:
     try:
         started = order.get("started")
         ref = StudyRef(
-            study_uid=_text(order["study_uid"]),
+            study_uid=_named_by(order),
             archive=_text(order["archive"]),
             patient_reference=_text(order["patient_reference"]),
             patient_identifiers=_texts(order.get("patient_identifiers", ())),
@@ -165,6 +165,15 @@ def _bounded(identifiers: Sequence[str]) -> tuple[list[str], bool]:
         if sum(map(len, kept)) + len(value) <= IDENTIFIERS_CHARACTERS:
             kept.append(value)
     return kept, len(kept) < len(possible) or (bool(identifiers) and not kept)
+
+
+def _named_by(order: Mapping[str, Any]) -> str:
+    """The study UID; empty where an accession number stands for it (see `locating`)."""
+    if not order.get("study_uid"):
+        _text(order["accession_number"])
+        _text(order["imaging_study_reference"])
+        return ""
+    return _text(order["study_uid"])
 
 
 def _text(value: object) -> str:

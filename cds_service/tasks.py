@@ -13,8 +13,9 @@ from cds_service.audit.retrieval import WatchedArchive
 from cds_service.clients.interactions import Watch, nobody
 from cds_service.explanation import ModelNotes
 from cds_service.flow import Archive, Kept, Steps, analyse_study
+from cds_service.locating import located
 from cds_service.model_choice import ServedModels
-from cds_service.orders import ref_of
+from cds_service.orders import Order, ref_of
 from cds_service.queue.child import JobContext
 from cds_service.queue.content import renewed
 from cds_service.queue.records import StudyRecords
@@ -113,7 +114,7 @@ class StudyTask:
     def __call__(self, order: dict[str, Any], job: JobContext) -> None:
         """Run one attempt; whatever it raises carries `kind` and `retryable` for the worker."""
         asked = ref_of(order)
-        attempt = _Attempt(self, job.record, asked.tenant)
+        attempt = _Attempt(self, job.record, asked)
         archive = WatchedArchive(self.archives[asked.ref.archive])
         steps = Steps(
             archive=archive,
@@ -124,16 +125,18 @@ class StudyTask:
             accept_unverified=asked.tenant in self.unverified,
         )
         try:
-            analysis, kept = analyse_study(asked.ref, steps)
+            attempt.reached("fetching")
+            ref = located(asked.ref, archive)
+            analysis, kept = analyse_study(ref, steps)
         except (IdentityMismatch, PatientNotKnown):
             attempt.forget()
             raise
         finally:
             archive.tell(asked.ref, self.watch(asked.tenant, asked.ref.archive))
-        attempt.end(analysis, kept, asked.ref)
+        attempt.end(analysis, kept, ref)
         if kept is not None:
             self._keep_slices(analysis, kept.explanation_id, job.record.id)
-        self.ended(order, job.record, analysis)
+        self.ended({**order, "study_uid": ref.study_uid}, job.record, analysis)
 
     def _keep_slices(self, analysis: Analysis, explanation_id: str, study_key: str) -> None:
         """Let the page scroll, once nobody waits any more; without it the page is still whole."""
@@ -151,8 +154,9 @@ class StudyTask:
 class _Attempt:
     """One attempt's way through the record."""
 
-    def __init__(self, task: StudyTask, record: StudyRecord, tenant: str) -> None:
-        self._task, self._record, self._tenant = task, record, tenant
+    def __init__(self, task: StudyTask, record: StudyRecord, asked: Order) -> None:
+        self._task, self._record, self._asked = task, record, asked
+        self._tenant = asked.tenant
 
     def reached(self, step: str) -> None:
         if self._record.state != step:
@@ -192,7 +196,8 @@ class _Attempt:
 
     def end(self, analysis: Analysis, kept: Kept | None, ref: StudyRef) -> None:
         said = analysis.outcome in SAID
-        read = self._task.content(self._tenant, ref, analysis.series)
+        # named as the chart will name it again, without what only the archive knows
+        read = self._task.content(self._tenant, self._asked.ref, analysis.series)
         self._supersede(kept.explanation_id if kept else "")
         if kept is None and self._record.report_id:  # nothing is said any more: nor in the chart
             self._task.writers[self._tenant].write(analysis, ref, "", self._task.now())

@@ -69,6 +69,8 @@ class SeriesRef:
 class StudyRef:
     """A study that can be fetched.
 
+    `study_uid` is empty where the chart states none: then `accession_number` and
+    `imaging_study_reference` are there, and the archive knows the UID.
     `archive` is the *name* of a configured archive: an address in a resource only selects one.
     References are relative (``Patient/1``), as the EHR's FHIR server wrote them.
     `patient_identifiers` are the values of ``Patient.identifier``, against which the images'
@@ -91,6 +93,11 @@ class StudyRef:
     series: tuple[SeriesRef, ...] = ()
     started_text: str | None = None
     identifiers_left_out: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tells it from the patient's other studies in this chart; empty if nothing does."""
+        return self.study_uid or self.imaging_study_reference or ""
 
 
 @dataclass(frozen=True)
@@ -136,15 +143,19 @@ def study_ref(
     """Read one ImagingStudy (R4).
 
     Raises a `MappingError`: `Malformed` (another resource, an illegal UID), `MissingElement` (no
-    study UID, status or archive), `NotOurs` (another patient, or no subject), `StudyNotAvailable`,
-    `Contradiction` (two study UIDs), `ArchiveNotAllowed`.
+    status or archive; neither a study UID nor an accession number), `NotOurs` (another patient, or
+    no subject), `StudyNotAvailable`, `Contradiction` (two study UIDs), `ArchiveNotAllowed`.
     """
     study = resource(imaging_study, "ImagingStudy")
     if study is None:
         raise Malformed("What was read is not an ImagingStudy resource.")
     _require_patient(study, patient, fhir_base)
     _require_available(study)
+    own, accession_number = _own_reference(study, "ImagingStudy"), _accession_number(study)
     study_uid = _study_uid(study)
+    if study_uid is None and not (own and accession_number):
+        raise MissingElement("The study states neither a DICOM UID nor an accession number.")
+    study_uid = study_uid or ""
     choice = EndpointChoice(study, study_uid, archives, fhir_base, endpoints or {})
     series = _series(study, choice)
     archive = choice.archive_of(study) or _common_archive(series) or archives.default
@@ -157,14 +168,14 @@ def study_ref(
         patient_reference=patient.reference,
         patient_identifiers=patient.identifiers,
         identifiers_left_out=patient.identifiers_left_out,
-        imaging_study_reference=_own_reference(study, "ImagingStudy"),
+        imaging_study_reference=own,
         based_on_references=_based_on(study, fhir_base),
         encounter_reference=relative_reference(
             text(member(study, "encounter"), "reference"), "Encounter", fhir_base
         ),
         started=started,
         started_text=started_text,
-        accession_number=_accession_number(study),
+        accession_number=accession_number,
         modalities=_modalities(study),
         instances=_instances(study),
         series=tuple(s if s.archive != archive else _without_archive(s) for s in series),
@@ -247,7 +258,7 @@ def _identifiers(study: Json) -> Iterator[tuple[str, str | None]]:
             yield (text(item, "system") or "").lower(), text(item, "value")
 
 
-def _study_uid(study: Json) -> str:
+def _study_uid(study: Json) -> str | None:
     """Find the StudyInstanceUID: by its own system, else as an OID, else by its looks.
 
     The second and third are what other profiles write (``urn:ietf:rfc:3986``, no system).
@@ -267,7 +278,7 @@ def _study_uid(study: Json) -> str:
             raise Contradiction("The study states more than one DICOM UID.")
         if found:
             return found.pop()
-    raise MissingElement("The study states no DICOM UID.")
+    return None
 
 
 def _accession_number(study: Json) -> str | None:

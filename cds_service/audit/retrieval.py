@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cds_service.clients.errors import UpstreamError
+from cds_service.clients.facts import StudyFacts
 from cds_service.clients.interactions import Watch
 from fhir_mapping.audit_event import Interaction
 from fhir_mapping.study import StudyRef
@@ -22,6 +23,12 @@ class WatchedArchive:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._code = self._failed = ""
+
+    def find_study(self, *, accession: str) -> Sequence[StudyFacts]:
+        """As the archive does."""
+        self._code = self._code or "query"
+        with self._noting():
+            return self._archive.find_study(accession=accession)
 
     def series(self, study_uid: str) -> Sequence[SeriesFacts]:
         """As the archive does."""

@@ -81,8 +81,7 @@ class FoundStudy:
     @property
     def name(self) -> str:
         """What tells it from the patient's other studies: the study UID, else the resource."""
-        written = self.ref.study_uid or self.ref.imaging_study_reference
-        return written or json.dumps(self.resource, sort_keys=True)
+        return self.ref.name or json.dumps(self.resource, sort_keys=True)
 
 
 class Chart:

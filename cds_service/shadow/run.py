@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cds_service.flow import Archive, StudyChanged, StudyNotFound
+from cds_service.flow import Archive, StudyChanged
+from cds_service.locating import StudyNotFound
 from cds_service.model_choice import ServedModels
 from cds_service.orders import Order, ref_of
 from cds_service.queue.child import JobContext, kind_of

@@ -145,7 +145,7 @@ class FollowUp:
         held: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         tenant = notice.tenant
-        key = self.study_key(tenant, ref.patient_reference, ref.study_uid)
+        key = self.study_key(tenant, ref.patient_reference, ref.name)
         content = content_of(ref, tenant, self.study_key, **held)
         orders, models = self.notices.orders, self.notices.models(tenant)
         record = orders.submit(order_of(ref, tenant), key, content, models, priority)

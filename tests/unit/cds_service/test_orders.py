@@ -33,7 +33,9 @@ FULL = StudyRef(
 SMALL = StudyRef(study_uid="1.2.3", archive="pacs", patient_reference="Patient/p1")
 
 
-@pytest.mark.parametrize("ref", [FULL, SMALL, replace(SMALL, identifiers_left_out=True)])
+@pytest.mark.parametrize(
+    "ref", [FULL, SMALL, replace(SMALL, identifiers_left_out=True), replace(FULL, study_uid="")]
+)
 def test_an_order_is_json_and_comes_back_as_the_same_study(ref: StudyRef) -> None:
     order = json.loads(json.dumps(order_of(ref, "ehr")))
     found = ref_of(order)
@@ -77,7 +79,9 @@ def test_a_chart_whose_identifiers_have_no_room_is_not_one_without(stated: tuple
 @pytest.mark.parametrize(
     "changes",
     [
-        {"study_uid": None},
+        {"study_uid": 7},
+        {"study_uid": None, "accession_number": None},
+        {"study_uid": None, "imaging_study_reference": None},
         {"archive": 7},
         {"tenant": ""},
         {"patient_reference": None},

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cds_service.clients.facts import StudyFacts
 from cds_service.model_choice import ServedModels
 from cds_service.orders import order_of
 from cds_service.queue.state import State, StudyRecord
@@ -31,6 +32,10 @@ class OneStudy:
     """An archive with one series, and an analyser that knows its answer."""
 
     answer: Analysis = replace(analysis_of(RESULT), identity=StudyIdentity(STUDY_UID, "MRN-1"))
+    found: Sequence[StudyFacts] = ()
+
+    def find_study(self, *, accession: str) -> Sequence[StudyFacts]:
+        return self.found
 
     def series(self, study_uid: str) -> Sequence[SeriesFacts]:
         return (SeriesFacts(SERIES_UID, modality="MR", instances=4),)
@@ -57,6 +62,12 @@ class Kept:
     record: StudyRecord = HAD_A_FINDING
     written: list[str] = field(default_factory=list)
     superseded: list[str] = field(default_factory=list)
+    refs: list[StudyRef] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
+
+    def content(self, tenant: str, ref: StudyRef, read: object) -> str:
+        self.named.append(ref.study_uid)
+        return ""
 
     def advance(self, record: StudyRecord, state: str, **changes: Any) -> StudyRecord:
         self.record = replace(record, **{**changes, "state": State(state)})
@@ -73,6 +84,7 @@ class Kept:
 
     def write(self, analysis: Analysis, ref: StudyRef, explanation_id: str, at: datetime) -> str:
         self.written.append("report")
+        self.refs.append(ref)
         return "DiagnosticReport/1"
 
 
@@ -90,9 +102,11 @@ def attempt(
     unverified: frozenset[str] = frozenset(),
     answer: Analysis = OneStudy.answer,
     had: StudyRecord = HAD_A_FINDING,
+    found: Sequence[StudyFacts] = (),
+    ended: Any = lambda *_: None,
 ) -> None:
     one = OneStudy()
-    one.answer = answer
+    one.answer, one.found = answer, found
     task = StudyTask(
         archives={"main": one},
         writers={"north": kept},
@@ -102,6 +116,8 @@ def attempt(
         notes={},
         models=lambda _: ServedModels("m", frozenset()),
         unverified=unverified,
+        ended=ended,
+        content=kept.content,
     )
     task(order_of(ref, "north"), Job(had))  # type: ignore[arg-type]  # all that is read of it
 
@@ -112,6 +128,27 @@ def test_images_of_the_chart_s_patient_are_kept_and_written() -> None:
     assert kept.record.state is State.FINAL
     assert kept.written == ["explanation", "report"]
     assert kept.superseded == [HAD_A_FINDING.explanation_id], "the page of the analysis before"
+
+
+@pytest.mark.parametrize("patient_id", ["MRN-1", "MRN-2", ""])
+def test_a_study_without_a_uid_is_found_by_its_number_and_kept_under_its_uid(
+    patient_id: str,
+) -> None:
+    kept, told = Kept(), []
+    unnamed = replace(
+        OWN, study_uid="", accession_number="A1", imaging_study_reference="ImagingStudy/s1"
+    )
+    found = [StudyFacts(STUDY_UID, "A1", patient_id)]
+    if patient_id != "MRN-1":
+        with pytest.raises((IdentityMismatch, PatientNotKnown)):
+            attempt(unnamed, kept, found=found, unverified=frozenset({"north"}))
+        assert kept.written == []
+        return
+    attempt(unnamed, kept, found=found, ended=lambda order, *_: told.append(order["study_uid"]))
+    assert kept.record.state is State.FINAL
+    assert [ref.study_uid for ref in kept.refs] == [STUDY_UID]
+    assert told == [STUDY_UID], "what comes after it needs not look again"
+    assert kept.named == [""], "as the chart will name it again"
 
 
 @pytest.mark.parametrize(

@@ -138,11 +138,27 @@ def test_the_study_uid_is_found_as_every_profile_writes_it(identifiers: object) 
     assert read(imaging_study(identifier=identifiers)).study_uid == UID
 
 
+NUMBERED = [{"identifier": {"type": ACSN, "value": "A1"}}]
+
+
+def test_without_a_uid_an_accession_number_names_the_study() -> None:
+    """The archive knows its UID (C57); two such studies of a chart are told apart by their ids."""
+    ref = read(imaging_study(identifier=None, basedOn=NUMBERED))
+    assert (ref.study_uid, ref.accession_number) == ("", "A1")
+    assert ref.name == ref.imaging_study_reference == "ImagingStudy/s1"
+    assert read(imaging_study()).name == UID
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"identifier": None}, MissingElement),
+        ({"identifier": None, "basedOn": NUMBERED, "id": None}, MissingElement),
         ({"identifier": [{"system": "urn:acc", "value": "1.2.3.4.5"}]}, MissingElement),
+        (
+            {"identifier": [{"system": "urn:dicom:uid", "value": "x"}], "basedOn": NUMBERED},
+            Malformed,
+        ),
         ({"identifier": [{"value": "20240506"}]}, MissingElement),
         ({"identifier": [{"system": "urn:dicom:uid", "value": "../../1.2"}]}, Malformed),
         ({"identifier": [{"system": "urn:dicom:uid", "value": "1..2"}]}, Malformed),

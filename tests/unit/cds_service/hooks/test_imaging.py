@@ -187,6 +187,18 @@ def test_a_study_that_cannot_be_ordered_has_one_card_that_says_why(
     assert len(at.queue.orders) == 1
 
 
+def test_a_study_without_a_uid_is_ordered_by_its_accession_number_and_once() -> None:
+    at = site()
+    number = {"type": {"coding": [{"code": "ACSN"}]}, "value": "A1"}
+    studies = [imaging_study(identifier=[number], id=name) for name in ("a", "b")]
+    for _ in range(2):
+        said = [c["extension"][EXTENSION]["state"] for c in cards(at, with_studies(*studies))]
+        assert said == ["received", "received"]
+    assert [each["accession_number"] for each in at.queue.orders] == ["A1", "A1"]
+    assert not any("study_uid" in each for each in at.queue.orders)
+    assert len(at.queue.records) == 2
+
+
 def test_two_studies_without_a_uid_are_two_cards() -> None:
     studies = [imaging_study(identifier=[], id=name, started=None) for name in ("a", "b", None)]
     assert len({card["uuid"] for card in cards(site(), with_studies(*studies))}) == 3

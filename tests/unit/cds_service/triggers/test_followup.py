@@ -120,6 +120,17 @@ def test_a_study_is_ordered_as_a_hook_would_order_it() -> None:
     assert desk.queue.records[key].content_key == content, "so that the hook finds it done"
 
 
+def test_studies_without_a_uid_are_ordered_by_number_and_apart_from_each_other() -> None:
+    """Under the keys that a hook of the same chart would use."""
+    numbered = {"identifier": [{"type": {"coding": [{"code": "ACSN"}]}, "value": "A1"}]}
+    desk = Desk(study("s1", **numbered), study("s2", **numbered), patient())
+    for name in ("s1", "s2"):
+        desk.follow(Asks.STUDY, f"ImagingStudy/{name}")
+    keys = {study_key(TENANT.name, "Patient/p1", f"ImagingStudy/s{n}") for n in (1, 2)}
+    assert keys <= set(desk.queue.records)
+    assert [ref_of(order).ref.accession_number for order in desk.queue.studies] == ["A1", "A1"]
+
+
 @pytest.mark.parametrize(
     ("resources", "kind"),
     [
