@@ -197,7 +197,7 @@ class PageResult(_Frozen):
 
 
 class PageSeries(_Frozen):
-    """One series of the study: analysed or left out, and why."""
+    """One series of the study: analysed (and why this one) or left out, and why."""
 
     number: int | None
     modality: str | None

@@ -187,7 +187,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class SeriesUse:
-    """What became of one series of the study: read and analysed, or left out, and why."""
+    """What became of one series of the study, read and analysed or left out, and why."""
 
     series_uid: str
     series_number: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inference.analysis import ModelUse, SeriesUse
@@ -54,27 +54,35 @@ def plan_study(
 
     Best is: most instances, then the lowest Series Number, then the lowest Series Instance UID
     as text. A series that states no count comes after those that do. A model that follows another
-    (`models.manifest.Chain`) is given that model's series, and comes after it. Every series and
-    every model that is left out has at least one reason; `refused` are models that are installed
-    and not in the registry, because they may not be served.
+    (`models.manifest.Chain`) is given that model's series, and comes after it. Every series, read
+    or left out, and every model that is left out has at least one reason; `refused` are models that
+    are installed and not in the registry, because they may not be served.
     """
     judged = [(series, *registry.candidates(series)) for series in facts]
     assignments: list[Assignment] = []
+    chosen: dict[str, tuple[Reason, ...]] = {}
     not_run: list[ModelUse] = [*refused]
     for package in _in_order(registry.packages):
         suited = [series for series, packages, _ in judged if package in packages]
         open_to_it = [series for series in suited if _is_open(series, package, assignments)]
         if open_to_it:
-            assignments.append(Assignment(min(open_to_it, key=_preference), package))
+            best = min(open_to_it, key=_preference)
+            why = _why_chosen(best, open_to_it, package, registry)
+            chosen[best.series_uid] = (*chosen.get(best.series_uid, ()), why)
+            assignments.append(Assignment(best, package))
         else:
             refusals = [refused_here for *_, refused_here in judged]
             not_run.append(_model_left_out(package, refusals, suits=bool(suited)))
-    used = {assignment.series.series_uid for assignment in assignments}
     placed = [assignment.package for assignment in assignments]
     left_out = _NOT_SERVED if refused and not placed else _NO_MODEL
     leading = [package for package in placed if not _after(package)]
     series_uses = tuple(
-        _series_use(series, used, any(p in leading for p in packages), refusals, left_out)
+        _series_use(
+            series,
+            chosen.get(series.series_uid)
+            or _why_left_out(any(p in leading for p in packages), refusals, left_out),
+            used=series.series_uid in chosen,
+        )
         for series, packages, refusals in judged
     )
     return Plan(tuple(assignments), series_uses, tuple(not_run))
@@ -123,22 +131,40 @@ def _model_left_out(
     return ModelUse(*name, reasons or (_NO_SERIES,))
 
 
-def _series_use(
-    series: SeriesFacts,
-    used: Container[str],
-    suits_a_model: bool,
-    refusals: Sequence[Refusal],
-    otherwise: Reason,
-) -> SeriesUse:
-    reasons: tuple[Reason, ...] = ()
-    if series.series_uid not in used:
-        told = unique(reason for refusal in refusals for reason in refusal.reasons)
-        reasons = (_OTHER_SERIES,) if suits_a_model else told or (otherwise,)
+def _why_chosen(
+    best: SeriesFacts, suited: Sequence[SeriesFacts], package: ModelPackage, registry: Registry
+) -> Reason:
+    """What `_preference` went by, in a sentence."""
+    title = package.manifest.title
+    if (before := _after(package)) is not None:
+        leading = (p.manifest.title for p in registry.packages if p.manifest.id == before)
+        return Reason("goes-on", f"{title} goes on from the answer of {next(leading)}.")
+    if len(suited) == 1:
+        return Reason("only-series", f"{title} reads this series: no other one suits it.")
+    said = f"{title} reads this series: of the {len(suited)} that suit it,"
+    images, number, _ = _preference(best)
+    next_images, next_number, _ = sorted(map(_preference, suited))[1]
+    if images < next_images:
+        return Reason("most-images", f"{said} it has the most images.")
+    if number < next_number:
+        sentence = f"{said} none has more images, and of those with as many its number is lowest."
+        return Reason("lowest-number", sentence)
+    return Reason("first-of-equals", f"{said} others have as many images and no lower number.")
+
+
+def _why_left_out(
+    suits_a_model: bool, refusals: Sequence[Refusal], otherwise: Reason
+) -> tuple[Reason, ...]:
+    told = unique(reason for refusal in refusals for reason in refusal.reasons)
+    return (_OTHER_SERIES,) if suits_a_model else told or (otherwise,)
+
+
+def _series_use(series: SeriesFacts, reasons: tuple[Reason, ...], *, used: bool) -> SeriesUse:
     return SeriesUse(
         series_uid=series.series_uid,
         series_number=series.series_number,
         modality=series.modality,
-        used=series.series_uid in used,
+        used=used,
         instances=series.instances,
         reasons=reasons,
     )

@@ -33,6 +33,7 @@ EXPLANATION_ID = "0123456789abcdef" * 4
 STUDY_KEY = "5d" * 16
 ANALYSED_MS = 1_795_311_540_000  # 2026-11-22T01:39:00Z
 MODEL_SHA256 = "c0ffee" * 10 + "c0de"
+WHY_TAKEN = Reason("only-series", "Brain tumour on MRI reads this series: no other one suits it.")
 IDENTITY = StudyIdentity("1.2.826.0.1.3680043.8.498.777", "PATIENT-4711", "HOSPITAL", "ACC-0815")
 
 NOTES = {
@@ -179,7 +180,7 @@ def finding() -> Analysis:
         outcome=Outcome.FINDING,
         results=(result(),),
         series=(
-            SeriesUse("1.2.3", 4, "MR", used=True, instances=24),
+            SeriesUse("1.2.3", 4, "MR", used=True, instances=24, reasons=(WHY_TAKEN,)),
             SeriesUse(
                 "1.2.4", 1, "MR", False, 3, (Reason("excluded-series", "It is a localizer."),)
             ),

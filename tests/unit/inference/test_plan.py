@@ -42,6 +42,44 @@ def test_the_other_series_that_would_do_says_why_it_was_not_taken() -> None:
     assert [use.reasons[0].kind for use in plan.series if not use.used] == ["other-series"]
 
 
+@pytest.mark.parametrize(
+    ("others", "kind", "sentence"),
+    [
+        ([], "only-series", "Toy reads this series: no other one suits it."),
+        (
+            [replace(HEAD, series_uid="1.2", modality="CT", instances=99)],
+            "only-series",
+            "Toy reads this series: no other one suits it.",
+        ),
+        (
+            [replace(HEAD, series_uid=uid, instances=19) for uid in ("1.2", "1.3")],
+            "most-images",
+            "Toy reads this series: of the 3 that suit it, it has the most images.",
+        ),
+        (
+            [replace(HEAD, series_uid="1.2", series_number=None)],
+            "lowest-number",
+            "Toy reads this series: of the 2 that suit it, none has more images, and of those with "
+            "as many its number is lowest.",
+        ),
+        (
+            [replace(HEAD, series_uid="1.2")],
+            "first-of-equals",
+            "Toy reads this series: of the 2 that suit it, others have as many images and no lower "
+            "number.",
+        ),
+    ],
+)
+def test_a_series_that_is_read_says_why_it_was_taken(
+    others: list[SeriesFacts], kind: str, sentence: str
+) -> None:
+    (package,) = toy_registry().packages
+    titled = Registry((replace(package, manifest=replace(package.manifest, title="Toy")),))
+    for facts in ([HEAD, *others], [*others, HEAD]):
+        (taken,) = [use for use in plan_study(facts, titled).series if use.used]
+        assert taken.reasons == (Reason(kind, sentence),)
+
+
 def test_a_model_that_suits_no_series_gives_every_reason_once() -> None:
     ct = replace(HEAD, modality="CT")
     knee = replace(HEAD, series_uid="1.2", body_part="KNEE")
@@ -74,6 +112,10 @@ def test_a_model_that_follows_another_is_given_its_series_and_comes_after_it() -
     assert [each.package.manifest.id for each in plan.assignments] == ["toy-glow", "toy-outline"]
     assert {each.series.series_uid for each in plan.assignments} == {"1.2"}
     assert plan.models_not_run == ()
+    (taken,) = [use for use in plan.series if use.used]
+    assert [reason.kind for reason in taken.reasons] == ["most-images", "goes-on"]
+    before, after = (each.package.manifest.title for each in plan.assignments)
+    assert taken.reasons[1].sentence == f"{after} goes on from the answer of {before}."
 
 
 def test_a_model_that_follows_reads_no_series_that_the_other_does_not() -> None:

@@ -121,7 +121,7 @@ def test_a_finding_is_shown_with_everything_that_qualifies_it() -> None:
         "brain-mri-tumour 1.0.0",
         "features.8",
         "Class activation map",
-        "Series 4 (MR): 24 images",
+        "Series 4 (MR), 24 images Brain tumour on MRI reads this series: no other one suits it.",
         "Series 1 (MR), 3 images It is a localizer.",
         "chest-pneumonia 0.3.0",
         "22 November 2026, 01:39 UTC",
