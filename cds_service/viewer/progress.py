@@ -18,11 +18,16 @@ STEPS = (
 )
 
 _NO_RESULT = "There is no AI result. That says nothing about the images; please read them as usual."
+_EARLIER = (
+    "The study or the models had changed since the earlier result; that one stays on the card of the "
+    "study, and is outdated. That the new analysis failed says nothing about the images; please "
+    "read them as usual."
+)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `state` is done, now or next; `took` is how long, in words."""
+    """One step: `state` is done, now, next or failed; `took` is how long, in words."""
 
     name: str
     state: str
@@ -57,7 +62,8 @@ def progress_of(record: StudyRecord, reached: Mapping[State, int], now_ms: int) 
 
 def _said(record: StudyRecord) -> list[str]:
     if record.state is State.FAILED:
-        return ["The analysis could not be completed", _NO_RESULT]
+        said = _EARLIER if record.explanation_id else _NO_RESULT
+        return ["The analysis could not be completed", said]
     if record.ended and record.explanation_id:
         return ["The analysis is done"]
     if record.ended:
@@ -77,13 +83,19 @@ def _why(record: StudyRecord) -> list[str]:
 
 
 def _steps(record: StudyRecord, reached: Mapping[State, int], now_ms: int) -> tuple[Step, ...]:
-    """Each step with its time."""
+    """Each step with its time; of what has ended, those that were reached."""
     took = took_ms(reached, now_ms)
+    last = max(took, key=list(State).index, default=None)
+
+    def word(state: State) -> str:
+        if record.state is State.FAILED and state is last:
+            return "failed"
+        return "now" if record.state is state else "done"
+
     return tuple(
-        Step(name, "now" if record.state is state else "done", duration(took[state]))
-        if state in took
-        else Step(name, "next", "")
+        Step(name, word(state), duration(took[state])) if state in took else Step(name, "next", "")
         for state, name in STEPS
+        if state in took or not record.ended
     )
 
 

@@ -63,7 +63,8 @@ class StatusDesk:
         if record is None:
             return None
         made = progress_of(record, self.studies.reached(record.id), self.studies.now_ms())
-        if not record.explanation_id or not record.ended:
+        # what an analysis that failed has is the explanation of an earlier one
+        if not record.explanation_id or not record.ended or record.state is State.FAILED:
             return made
         url = self.links.explanation_url(record.explanation_id, record.id, self.clock_s())
         return made.leading_to(url)

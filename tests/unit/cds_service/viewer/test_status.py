@@ -76,6 +76,22 @@ def test_each_step_has_its_time_and_the_present_one_goes_on() -> None:
     assert not found.ended
 
 
+def test_of_what_has_ended_only_the_steps_that_were_reached_are_named() -> None:
+    reached = REACHED | {State.ABSTAINED: 4000}
+    found = progress_of(replace(RECORD, state=State.ABSTAINED), reached, 9000)
+    assert [(step.state, step.took) for step in found.steps] == [
+        ("done", "1.5\u00a0s"), ("done", "400\u00a0ms"), ("done", "1.1\u00a0s"),
+    ]  # fmt: skip
+
+
+def test_the_step_that_failed_is_told_from_those_that_were_done() -> None:
+    reached = {State.RECEIVED: 1000, State.FETCHING: 2500, State.FAILED: 4000}
+    found = progress_of(replace(RECORD, state=State.FAILED), reached, 9000)
+    assert [(step.name, step.state) for step in found.steps] == [
+        ("Waiting for a worker", "done"), ("Fetching the images", "failed"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("state", "explanation", "title"),
     [
@@ -114,8 +130,17 @@ def test_a_duration_is_said_as_people_do(ms: int, said: str) -> None:
 def test_the_page_names_the_steps_and_no_study(site: Site) -> None:
     page = site.client.get(site.path).get_data(as_text=True)
     assert "Waiting for a worker" in page
-    assert "There is no AI result yet." in page
+    assert "This page shows no AI result." in page
+    assert "follows the analysis by itself" in page
     assert explained.STUDY_KEY not in page
+
+
+@pytest.mark.parametrize("state", [state for state in State if state.ended])
+def test_the_page_of_what_has_ended_promises_nothing(site: Site, state: State) -> None:
+    site.study.record = replace(RECORD, state=state)
+    page = site.client.get(site.path).get_data(as_text=True)
+    for promise in ("yet", "follows the analysis", "Look again", "in progress"):
+        assert promise not in page
 
 
 def test_a_finished_analysis_leads_to_its_page(site: Site) -> None:
@@ -128,9 +153,18 @@ def test_a_finished_analysis_leads_to_its_page(site: Site) -> None:
     assert site.links.concerns(opened, explained.STUDY_KEY)
 
 
-def test_an_earlier_result_is_not_shown_while_the_study_is_analysed_again(site: Site) -> None:
-    site.study.record = replace(RECORD, state=State.INFERRING, explanation_id="ab" * 32)
+@pytest.mark.parametrize("state", [State.INFERRING, State.FAILED])
+def test_an_earlier_result_is_not_taken_for_that_of_a_new_analysis(
+    site: Site, state: State
+) -> None:
+    site.study.record = replace(RECORD, state=state, explanation_id="ab" * 32)
     assert site.client.get(f"{site.path}/state").get_json()["href"] == ""
+
+
+def test_of_a_new_analysis_that_failed_it_is_said_where_the_earlier_result_is() -> None:
+    earlier = progress_of(replace(RECORD, state=State.FAILED, explanation_id="ab" * 32), {}, 0)
+    assert "earlier result" in earlier.sentences[0]
+    assert "earlier" not in progress_of(replace(RECORD, state=State.FAILED), {}, 0).sentences[0]
 
 
 def events(text: str) -> list[dict[str, object]]:
