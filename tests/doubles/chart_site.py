@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cds_service.sandbox.ehr import Ehr, create_ehr_app
+from cds_service.sandbox.holdings import StoredObject
 from cds_service.sandbox.hook_client import Site
 from cds_service.security.keys import generate_signing_key
 from tests.doubles.cds_service import CdsServiceDouble
@@ -16,6 +17,18 @@ from tests.doubles.listening import listening
 Json = dict[str, Any]
 NOW_S = 1_800_000_000.0
 BEN, HANA, LAYLA = "ben", "hana", "layla"
+STUDY_UID = "1.2.826.0.1.3680043.8.498.417"
+STORED = tuple(
+    StoredObject(STUDY_UID, f"{STUDY_UID}.{number}", modality, words, 1, NOW_S + 2, kib * 1024)
+    for number, (modality, words, kib) in enumerate(
+        [
+            ("SR", "AI report of Brain tumour on MRI", 14),
+            ("RWV", "AI heat-map of Brain tumour on MRI", 612),
+            ("OT", "AI key image of Brain tumour on MRI", 301),
+        ],
+        start=1,
+    )
+)
 _DETAIL = """The model suggests possible **Meningioma** (over 95 %).
 
 | Label | Estimated probability |
@@ -59,7 +72,14 @@ RESOURCES: tuple[Json, ...] = (
     _patient(BEN, "1961-04-17", "male", {"family": "Synthetic", "given": ["Ben", "Demo"]}),
     _patient(HANA, "1984-11-02", "female", {"text": "田中 花子"}),
     _patient(LAYLA, "", "unknown", {"family": "ليلى بنت عبد الرحمن آل سعود"}),
-    _study(BEN, 1, "MR", "MR head with contrast", started="2026-01-09T10:12:00+00:00"),
+    _study(
+        BEN,
+        1,
+        "MR",
+        "MR head with contrast",
+        started="2026-01-09T10:12:00+00:00",
+        identifier=[{"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY_UID}"}],
+    ),
     _study(BEN, 2, "CT", "CT head without contrast, thin slices", started="2025-11-30"),
     _study(HANA, 1, "MR", "頭部MRI検査", started="2026-01-03T08:00:00+00:00"),
     _study(LAYLA, 1, "CR"),
@@ -145,7 +165,13 @@ def chart_site(folder: Path) -> Iterator[str]:
         service.hooks = ("patient-view", "order-select", "encounter-discharge")
         site = Site("http://charts.test", "http://charts.test/fhir", "", service.base_url)
         ehr = Ehr(
-            site, key, RESOURCES, {}, operations="http://scanhook.test/ops", now=lambda: NOW_S
+            site,
+            key,
+            RESOURCES,
+            {},
+            stored=lambda uid: STORED if uid == STUDY_UID else (),
+            operations="http://scanhook.test/ops",
+            now=lambda: NOW_S,
         )
         with listening(create_ehr_app(ehr)) as address:
             yield address

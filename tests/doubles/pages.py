@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from cds_service.sandbox.demo_studies import HEADS
+from cds_service.sandbox.lesions import Lesion
 from cds_service.sandbox.phantom import Protocol, axial_mask, axial_series
 from inference.analysis import (
     Analysis,
@@ -31,9 +32,9 @@ SERIES = "1.2.3"
 
 
 @lru_cache
-def images() -> SeriesImages:
-    """24 slices of the head with a lesion, in anatomical order."""
-    pixels = axial_series(LESION, PROTOCOL).pixels
+def images(lesion: Lesion | None = LESION) -> SeriesImages:
+    """24 slices of the head, with a lesion or without, in anatomical order."""
+    pixels = axial_series(lesion, PROTOCOL).pixels
     spacing = (PROTOCOL.pixel_mm, PROTOCOL.pixel_mm)
     slices = tuple(
         ImageSlice(
@@ -177,6 +178,13 @@ def measured(areas: Callable[[], np.ndarray] = masks) -> Analysis:
     return replace(explained.measured(), results=(result,), images=(images(),))
 
 
+def two_results() -> Analysis:
+    """What two models said of one study: a finding, and the outline that follows it."""
+    first, second = finding(), measured()
+    follower = replace(second.results[0], follows=first.results[0].model_id)
+    return replace(first, results=(*first.results, follower))
+
+
 def undecided() -> Analysis:
     """An answer that is withheld, because two are almost equally probable."""
     number = deciding()
@@ -198,7 +206,7 @@ def no_finding() -> Analysis:
         slices_used=(11, 12, 13),
         deciding_slice=12,
     )
-    return replace(explained.no_finding(), results=(silent,), images=(images(),))
+    return replace(explained.no_finding(), results=(silent,), images=(images(None),))
 
 
 ANALYSES: Mapping[Outcome, Callable[[], Analysis]] = {

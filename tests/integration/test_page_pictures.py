@@ -44,7 +44,9 @@ def test_another_page_is_seen_to_be_another() -> None:
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: make .venv-peers/ready")
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (320, "light")])
-@pytest.mark.parametrize("name", screens.SCENES)
+@pytest.mark.parametrize(
+    "name", [name for name, each in screens.SCENES.items() if not each.options]
+)
 def test_axe_finds_nothing(
     at: screens.Sites, tabs: Any, name: str, width: int, scheme: str
 ) -> None:
@@ -57,8 +59,18 @@ def test_axe_finds_nothing(
     assert page.evaluate(RUN_AXE) == []
 
 
-@pytest.mark.parametrize("width", screens.WIDTHS)
-@pytest.mark.parametrize("name", ["card", "card-shipped", "finding"])
+def test_a_large_screen_shows_a_larger_image(at: screens.Sites, tabs: Any) -> None:
+    image_px = {}
+    for width in (1600, 2560):
+        page = screens.opened(tabs, at, "finding", viewport={"width": width, "height": 1440})
+        image_px[width] = page.locator(".stage").bounding_box()["width"]
+        used = page.locator(".result").first.bounding_box()["width"]
+        assert used > 0.85 * width
+    assert image_px[2560] > 1.3 * image_px[1600]
+
+
+@pytest.mark.parametrize("width", [*screens.WIDTHS, screens.LARGE])
+@pytest.mark.parametrize("name", ["card", "card-shipped", "finding", "two-results"])
 def test_nothing_stands_out_of_a_page(at: screens.Sites, tabs: Any, name: str, width: int) -> None:
     page = screens.opened(tabs, at, name, viewport={"width": width, "height": 900})
     page.evaluate(UNFOLD)

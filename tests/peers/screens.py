@@ -10,24 +10,28 @@ import io
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from cds_service.queue.state import State
+from cds_service.queue.state import State, StudyRecord
+from cds_service.summary import ReasonSummary, StudySummary
+from inference.analysis import Outcome
 from models.registry import BUNDLED, ModelPackage, load_package
 from tests.doubles import pages
 from tests.doubles.chart_site import BEN, LAYLA, chart_site
+from tests.doubles.explained import EXPLANATION_ID
 from tests.doubles.page_site import PageSite, page_site
 from tests.doubles.still_pages import FAILED_STUDY, OPS_LOGIN, still_site
 from tests.peers.chromium import Tab, chromium, tabs_of
 
 KEPT = Path(__file__).parents[1] / "reference" / "screens"
 WIDTHS = (320, 768, 1600)
+LARGE = 2560
 SCHEMES = ("light", "dark")
 CARD = """# Brain tumour on MRI
 
@@ -49,11 +53,15 @@ _HALF, _CELL, _LEVELS, _SHARE = 2, 8, 20, 0.01
 
 @dataclass(frozen=True)
 class Sites:
-    """Where the pages are: explanations, pages that never change, the demo EHR's charts."""
+    """Where the pages are: explanations, pages that never change, the demo EHR's charts.
+
+    `fresh_charts` are of a demo EHR of their own, which nobody has opened before.
+    """
 
     viewer: PageSite
     still: str
     charts: str
+    fresh_charts: Callable[[], str]
 
 
 @contextmanager
@@ -63,8 +71,13 @@ def sites(folder: Path) -> Iterator[Sites]:
         page_site(folder / "explanations", CARD, packages=[SHIPPED]) as viewer,
         still_site() as still,
         chart_site(folder) as charts,
+        ExitStack() as opened_since,
     ):
-        yield Sites(viewer, still, charts)
+
+        def fresh() -> str:
+            return opened_since.enter_context(chart_site(Path(tempfile.mkdtemp(dir=folder))))
+
+        yield Sites(viewer, still, charts, fresh)
 
 
 def _nothing(page: Any) -> None:
@@ -73,17 +86,32 @@ def _nothing(page: Any) -> None:
 
 @dataclass(frozen=True)
 class Scene:
-    """A page, and what a reader does on it before it is looked at."""
+    """A page, what a reader does on it before it is looked at, and how the browser is set."""
 
     address: Callable[[Sites], str]
     act: Callable[[Any], None] = _nothing
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _status(at: Sites) -> str:
-    site = at.viewer
-    site.study.record = type(site.study.record)(site.study.record.id, state=State.INFERRING)
-    site.study.at_ms = {State.RECEIVED: 1000, State.FETCHING: 2400, State.INFERRING: 3100}
-    return site.status_url()
+STEPS_AT_MS = {State.RECEIVED: 1000, State.FETCHING: 2400, State.INFERRING: 3100}
+NO_MODEL = StudySummary(
+    outcome=Outcome.NOT_ANALYSED,
+    not_analysed=(ReasonSummary(kind="modality", sentence="The model reads MR only."),),
+)
+
+
+def _status(**record: Any) -> Callable[[Sites], str]:
+    """The page of a study of which its record says this."""
+
+    def address(at: Sites) -> str:
+        study = at.viewer.study
+        study.record = StudyRecord(study.record.id, **record)
+        written = {State.WRITING: 3700} if record["state"] is State.FINAL else {}
+        ended = {record["state"]: 3850} if study.record.ended else {}
+        study.at_ms = {**STEPS_AT_MS, **written, **ended}
+        return at.viewer.status_url()
+
+    return address
 
 
 def _another_slice(page: Any) -> None:
@@ -95,6 +123,22 @@ def _another_slice(page: Any) -> None:
 
 def _setting_aside(page: Any) -> None:
     page.get_by_text("Set aside…").first.click()
+
+
+def _behind_the_chart(page: Any) -> None:
+    """Accept a suggestion, set a card aside, and see in the drawer what came of it."""
+    page.get_by_role("button", name="Accept what is ticked").click()
+    _setting_aside(page)
+    page.get_by_role("button", name="Not now").click()
+    page.locator("#drawer > summary").click()
+    page.evaluate("document.activeElement.blur()")
+
+
+def _one_call(page: Any) -> None:
+    """Read a request and its answer in the drawer."""
+    page.locator("#drawer > summary").click()
+    page.locator("#wire details").first.locator("summary").click()
+    page.evaluate("document.activeElement.blur()")
 
 
 def _named(package: ModelPackage) -> str:
@@ -111,7 +155,16 @@ SCENES: Mapping[str, Scene] = {
     "undecided": Scene(lambda at: at.viewer.url(pages.undecided())),
     "measured": Scene(lambda at: at.viewer.url(pages.measured())),
     "two-areas": Scene(lambda at: at.viewer.url(pages.measured(pages.two_areas))),
-    "status": Scene(_status),
+    "nothing-found": Scene(lambda at: at.viewer.url(pages.no_finding())),
+    "two-results": Scene(lambda at: at.viewer.url(pages.two_results())),
+    "status": Scene(_status(state=State.INFERRING)),
+    "status-failed": Scene(_status(state=State.FAILED, error_kind="unreachable")),
+    "status-abstained": Scene(_status(state=State.ABSTAINED, summary=NO_MODEL.to_json())),
+    # with script the page goes on to the result by itself
+    "status-final": Scene(
+        _status(state=State.FINAL, explanation_id=EXPLANATION_ID),
+        options={"java_script_enabled": False},
+    ),
     "card": Scene(lambda at: f"{at.viewer.base}/models/brain-mri-tumour/1.0.0"),
     "card-shipped": Scene(lambda at: f"{at.viewer.base}/models/{_named(SHIPPED)}"),
     "closed": Scene(lambda at: f"{at.viewer.base}/e/nothing"),
@@ -126,22 +179,26 @@ SCENES: Mapping[str, Scene] = {
     "chart": Scene(lambda at: f"{at.charts}/patients/{BEN}", _setting_aside),
     "chart-empty": Scene(lambda at: f"{at.charts}/patients/{LAYLA}"),
     "order": Scene(lambda at: f"{at.charts}/patients/{LAYLA}/order", _pressed("Select")),
+    "drawer": Scene(lambda at: f"{at.fresh_charts()}/patients/{BEN}", _behind_the_chart),
+    "drawer-call": Scene(lambda at: f"{at.fresh_charts()}/patients/{BEN}", _one_call),
     "discharge": Scene(lambda at: f"{at.charts}/patients/{BEN}", _pressed("Discharge")),
 }
 _EVERY_VIEW = ("finding", "undecided", "measured", "status", "card", "closed")
+_LARGE_VIEW = ("finding", "nothing-found", "two-results")
 VIEWS = [
     (name, width, scheme)
     for name in SCENES
     for width, alone in zip(WIDTHS, ("light", "dark", "light"), strict=True)
     for scheme in (SCHEMES if name in _EVERY_VIEW else (alone,))
-]
+] + [(name, LARGE, "light") for name in _LARGE_VIEW]
 """Page, width and scheme of each kept picture: of some pages all, of each every width."""
 
 
 def opened(tabs: Callable[..., Tab], at: Sites, name: str, **options: Any) -> Any:
     """A scene in a tab of its own."""
     scene = SCENES[name]
-    page: Any = tabs(http_credentials=OPS_LOGIN, **options).open(scene.address(at))
+    tab = tabs(http_credentials=OPS_LOGIN, **options, **scene.options)
+    page: Any = tab.open(scene.address(at))
     if page.locator(".viewer").count():
         page.wait_for_selector(".viewer.live")
     scene.act(page)
@@ -155,7 +212,8 @@ def taken(tabs: Callable[..., Tab], at: Sites, name: str, width: int, scheme: st
     page = opened(tabs, at, name, viewport=size, color_scheme=scheme, reduced_motion="reduce")
     page.mouse.move(0, 0)
     if page.locator(".drawer").count():  # it sticks to the window's end: let that be the page's
-        page.set_viewport_size({"width": width, "height": _height(page)})
+        for _ in range(2):  # an open one is the higher, the higher the window is
+            page.set_viewport_size({"width": width, "height": _height(page)})
     shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     return shot.reduce(_HALF)
 
