@@ -92,8 +92,13 @@ def _interpretation(result: ModelResult) -> Resource:
 
 
 def _method(result: ModelResult) -> str:
+    """The model, its precision, the probabilities from which this site wants a finding stated (its
+    own may be above the model's), and how a size was measured."""
     how = dict.fromkeys(item.method for item in result.measurements if item.method)
-    return plain("; ".join([f"{device_name(result)}, {result.precision}", *how]), 400)
+    labels = (item for item in result.probabilities if not item.negative)
+    stated = ", ".join(f"{plain(item.display, 60)} from {item.threshold:.3g}" for item in labels)
+    states = [f"states {stated}"] * bool(stated)
+    return plain("; ".join([f"{device_name(result)}, {result.precision}", *states, *how]), 400)
 
 
 def _device(result: ModelResult, context: ReportContext) -> Resource:

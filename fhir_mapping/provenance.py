@@ -42,7 +42,10 @@ def provenance(
         "reason": [AI_ASSERTED.concept() if context.label_ai else {"text": AI_ASSERTED.display}],
         "activity": CREATE.concept(),
         "agent": [*_authors(results, context), *_assembler(context)],
-        "entity": [{"role": "source", "what": _images(analysis, ref, context)}],
+        "entity": [
+            {"role": "source", "what": _images(analysis, ref, context)},
+            *_cards(results, context),
+        ],
     }
 
 
@@ -60,6 +63,18 @@ def _authors(results: Sequence[ModelResult], context: ReportContext) -> list[Res
 def _assembler(context: ReportContext) -> list[Resource]:
     program = plain(f"scanhook {context.software_version}", 100)
     return [{"type": ASSEMBLER.concept(), "who": {"type": "Device", "display": program}}]
+
+
+def _cards(results: Sequence[ModelResult], context: ReportContext) -> list[Resource]:
+    """The page of each model's card, as AI Transparency on FHIR has it for a DocumentReference."""
+    cards: dict[str, Resource] = {}
+    for result in results:
+        url = context.facts(result.model_id).card_url
+        if url:
+            page = {"system": "urn:ietf:rfc:3986", "value": url}
+            what = {"identifier": page, "display": f"Model card: {device_name(result)}"}
+            cards[url] = {"role": "derivation", "what": what}
+    return list(cards.values())
 
 
 def _images(analysis: Analysis, ref: StudyRef, context: ReportContext) -> Resource:

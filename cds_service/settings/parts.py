@@ -167,8 +167,10 @@ class TenantSettings(Part):
 
     thresholds: Thresholds = {}
     """By model id and label key, the probability from which this EHR wants a label stated, above
-    that of the model's manifest. It holds for cards, pages and reports alike; a change analyses
-    studies again when they are next asked for."""
+    that of the model's manifest; a lower one is refused at start: the sensitivity and the errors of
+    the model card were measured from the manifest's on, and below it nobody knows them. Who needs
+    a lower one builds the model's package with it, and has its card measured. It holds for cards,
+    pages and reports alike; a change analyses studies again when they are next asked for."""
 
     cards: TenantCards = TenantCards()
     """What this EHR's cards show, where it is not as in ``[hook]``."""

@@ -303,9 +303,35 @@ def test_provenance_says_of_which_images_which_device_made_what() -> None:
     assert codes(author["type"]) == ["author"]
     assert author["who"]["reference"] == observed(RESULT)["device"]["reference"]
     assert codes(assembler["type"]) == ["assembler"]
-    (images,) = made["entity"]
+    images, card = made["entity"]
     assert (images["role"], images["what"]["reference"]) == ("source", "ImagingStudy/s1")
     assert analysis_of(RESULT).instance_digest in images["what"]["display"]
+    assert card["role"] == "derivation"
+    page = FULL_CONTEXT.facts(RESULT.model_id).card_url
+    assert card["what"]["identifier"]["value"] == page
+
+
+def test_a_provenance_names_each_card_once_and_none_that_is_not_known() -> None:
+    own = report_identity("north", FULL_REF)
+
+    def roles(context: ReportContext) -> list[str]:
+        results = [RESULT, replace(RESULT, series_uid="1.2")]
+        made: Any = provenance(
+            analysis_of(*results), results, FULL_REF, context, own=own, targets=[own.urn]
+        )
+        return [entity["role"] for entity in made["entity"]]
+
+    assert roles(FULL_CONTEXT) == ["source", "derivation"]
+    assert roles(MINIMAL_CONTEXT) == ["source"]
+
+
+def test_the_method_names_the_thresholds_that_held() -> None:
+    """A site's own may be above the model's, and the Device is one for all sites."""
+    first, *others = RESULT.probabilities
+    raised = replace(RESULT, probabilities=(replace(first, threshold=0.875), *others))
+    said = observed(raised)["method"]["text"]
+    assert f"{first.display} from 0.875" in said
+    assert all(item.display not in said for item in others if item.negative)
 
 
 def test_only_a_stated_finding_is_a_conclusion_code() -> None:
