@@ -19,8 +19,8 @@ STEPS = (
 
 _NO_RESULT = "There is no AI result. That says nothing about the images; please read them as usual."
 _EARLIER = (
-    "The study or the models had changed since the earlier result; that one stays on the card of the "
-    "study, and is outdated. That the new analysis failed says nothing about the images; please "
+    "The study or the models had changed since the earlier result; that one stays on the study's "
+    "card, and is outdated. That the new analysis failed says nothing about the images; please "
     "read them as usual."
 )
 
