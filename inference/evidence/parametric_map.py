@@ -1,7 +1,10 @@
 """A heat-map -> Parametric Map (PS3.3 A.75): a float frame for each image, exactly on it.
 
 Where the model makes a map of every slice, all of them are there, in the order of the volume: a
-viewer may lay frames upon the images of a series by counting alone (OHIF 3 does).
+viewer may lay frames upon the images of a series by counting alone (OHIF 3 does). That viewer also
+refuses a map of fewer rows or columns than its images have, and overflows on most integers, so the
+map has the size of the images, in floats; of few steps, so that whoever compresses it keeps
+a fourteenth of it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,9 @@ MOST_PIXELS = 4096 * 4096
 """64 MiB of float32; of a series with more than these, only the deciding image has its map."""
 
 MOST_FRAMES = 256
+
+_STEPS = 1024
+"""Of the values from 0 to 1. Finer ones would be the spreading's, not the model's."""
 
 
 def mapped_slices(result: ModelResult) -> tuple[int, ...]:
@@ -156,13 +162,17 @@ def _direction(image: SourceImage) -> tuple[object, ...]:
 
 
 def on_image(heat: HeatMap, method: str, source: SourceImage, manifest: Manifest) -> FloatArray:
-    """Spread cells over their image: float32 (rows, columns), 0 to 1, as in the picture of them."""
+    """Spread cells over their image, as in the picture of them.
+
+    float32 (rows, columns), multiples of 1/1024 from 0 to 1.
+    """
     spec = manifest.input
     place = fitted(source.rows, source.columns, source.pixel_aspect, spec)
     smooth = Image.Resampling.BILINEAR if method == "outline" else Image.Resampling.BICUBIC
     cells = np.asarray(heat, np.float32)
     values = spread(cells, place, spec, (source.columns, source.rows), smooth)
-    return np.clip(values, 0, 1).astype(np.float32)  # a cubic swings over the ends
+    held = np.clip(values, 0, 1)  # a cubic swings over the ends
+    return (np.rint(held * _STEPS) / _STEPS).astype(np.float32)
 
 
 def _unstated(result: ModelResult) -> str:

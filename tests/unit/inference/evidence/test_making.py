@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,16 @@ def test_the_map_lies_where_its_image_lies_and_hot_where_it_was_drawn() -> None:
     row, column = np.unravel_index(values.argmax(), values.shape)
     assert column == pytest.approx(1.5 / 7 * 96, abs=2)
     assert row <= 1
+
+
+def test_the_map_is_of_few_steps_and_so_compresses_to_little() -> None:
+    images = series(6, rows=256, columns=256)
+    objects, _ = made(found_on(images), sources_of(images, [DECIDING]))
+    data = objects[Kind.MAP].FloatPixelData
+    values = np.frombuffer(data, "<f4")
+    assert np.array_equal(values * 1024, np.rint(values * 1024))
+    assert (values.min(), values.max()) == (0, pytest.approx(1, abs=0.05))
+    assert len(zlib.compress(data)) < len(data) / 12
 
 
 @pytest.mark.parametrize(("held", "words"), [(True, ""), (False, " (not stated)")])
