@@ -171,6 +171,7 @@ def facts_of(instance: Instance, instances: int | None = None) -> SeriesFacts:
             age_years=age_years(
                 *(text_of(header, k) for k in ("PatientAge", "PatientBirthDate", "StudyDate"))
             ),
+            study_description=text_of(header, "StudyDescription"),
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from models.contract import Reason, SeriesFacts
 from models.manifest import Applicability
+from models.regions import REGIONS
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Root of the Secondary Capture storage classes (PS3.4 B.5); they often have text burned in."""
@@ -15,11 +16,13 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 def reasons_against(rule: Applicability, series: SeriesFacts) -> tuple[Reason, ...]:
     """Every reason why the model may not read the series; none when it may.
 
-    What a series does not state is not held against it, but for the modality.
+    What a series does not state is not held against it, but for the modality; without a body part
+    it counts what study, protocol and series are called.
     """
     return (
         *_modality(rule, series),
         *_body_part(rule, series),
+        *_region(rule, series),
         *_excluded(rule, series),
         *_captured(series),
         *_view(rule, series),
@@ -42,6 +45,27 @@ def _body_part(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
         wanted = ", ".join(part.lower() for part in rule.body_parts)
         sentence = f"The series states a body part that is none of the model's: {wanted}."
         yield Reason("body-part", sentence)
+
+
+def _region(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
+    """What study, protocol and series are called, where no body part is stated.
+
+    The reason names our own word, never the text itself (it may identify).
+    """
+    if (series.body_part or "").strip():
+        return
+    named = [
+        _words(text) for text in (series.study_description, series.protocol, series.description)
+    ]
+    if any(_contains(words, _words(part)) for words in named for part in rule.body_parts):
+        return
+    for region in REGIONS:
+        if any(_contains(words, _words(region)) for words in named):
+            sentence = (
+                f"The series or its study is described as {region!r}, not a region of the model."
+            )
+            yield Reason("body-part", sentence)
+            return
 
 
 def _excluded(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:

@@ -64,6 +64,8 @@ class SeriesFacts:
     """View Position (0018,5101) of a radiograph: "PA", "AP", "LL" (PS3.3 C.8.4.1)."""
     age_years: float | None = None
     """The patient's age at the study: Patient's Age (0010,1010), or from the date of birth."""
+    study_description: str = ""
+    """Study Description (0008,1030): often the only place that names the region of the body."""
 
 
 @dataclass(frozen=True)

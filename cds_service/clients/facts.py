@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from cds_service.clients import dicomjson as dj
 from models.contract import SeriesFacts
 
-SERIES_FIELDS = "00080060,0008103E,00180015,00181030,00200011,00201209"
+SERIES_FIELDS = "00080060,00081030,0008103E,00180015,00181030,00200011,00201209"
 STUDY_FIELDS = "00080020,00080050,00080061,00081030,00100020,00100021,00201206,00201208"
 
 
@@ -64,4 +64,5 @@ def series_facts(data_set: dj.Element, study_uid: str) -> SeriesFacts | None:
         columns=dj.integer(data_set, "00280011"),
         samples_per_pixel=dj.integer(data_set, "00280002"),
         instances=dj.integer(data_set, "00201209"),
+        study_description=dj.text(data_set, "00081030") or "",
     )

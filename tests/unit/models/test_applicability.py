@@ -45,6 +45,29 @@ def test_another_body_part_is_refused() -> None:
     assert kinds(replace(HEAD_MR, body_part="KNEE")) == ["body-part"]
 
 
+@pytest.mark.parametrize("text", ["SHOULDER", "WRIST^RIGHT", "MR Knee Lt", "L-SPINE", "Whole Body"])
+@pytest.mark.parametrize("keyword", ["study_description", "protocol", "description"])
+def test_a_series_without_body_part_is_of_the_region_that_study_or_protocol_name(
+    keyword: str, text: str
+) -> None:
+    assert kinds(SeriesFacts("1.2.3", modality="MR", **{keyword: text})) == ["body-part"]
+
+
+@pytest.mark.parametrize(
+    "study_description",
+    ["", "MR HEAD", "MRI Brain and Cervical Spine", "Follow-up, arm B", "handover"],
+)
+def test_a_study_that_names_the_models_region_or_none_is_held_against_no_series(
+    study_description: str,
+) -> None:
+    series = SeriesFacts("1.2.3", modality="MR", study_description=study_description)
+    assert kinds(series) == []
+
+
+def test_a_stated_body_part_goes_before_what_the_study_is_called() -> None:
+    assert kinds(replace(HEAD_MR, body_part="HEAD", study_description="SHOULDER")) == []
+
+
 @pytest.mark.parametrize("description", ["SCOUT", "3pl_scout", "ax/ADC", "B0 Field Map", "Scout-2"])
 def test_a_series_described_by_an_excluded_word_is_refused(description: str) -> None:
     assert kinds(replace(HEAD_MR, description=description)) == ["excluded-series"]
