@@ -19,7 +19,7 @@ from cds_service.clients.facts import (
     series_facts,
     study_facts,
 )
-from cds_service.clients.http import Answer, Credential, HttpClient, Request
+from cds_service.clients.http import PARTIAL, Answer, Credential, HttpClient, Request
 from cds_service.clients.policy import MIB, Breaker, Deadline, HttpPolicy, RetrievalPolicy
 from cds_service.clients.quirks import QUIRKS, Quirk
 from cds_service.clients.retrieval import Retrieval
@@ -259,11 +259,22 @@ class Archive:
         """All pages of a query (PS3.18 8.3.4).
 
         An archive that caps its answer should say so (Warning 299); some do not, so a page of a
-        suspiciously round length is followed by a question for the next one.
+        suspiciously round length is followed by a question for the next one. One that refuses
+        ``includefield`` is asked without from then on.
         """
         deadline = deadline or self._client.deadline(self.policy)
-        if fields and self._quirk.includefields:
-            query = "&".join(filter(None, (query, f"includefield={fields}")))
+        if not (fields and self._quirk.includefields):
+            return self._pages(path, query, deadline)
+        try:
+            wide = "&".join(filter(None, (query, f"includefield={fields}")))
+            return self._pages(path, wide, deadline)
+        except Rejected:
+            found = self._pages(path, query, deadline)
+        with self._lock:
+            self._quirk = replace(self._quirk, includefields=False)
+        return found
+
+    def _pages(self, path: str, query: str, deadline: Deadline) -> tuple[dj.Element, ...]:
         collected: list[dj.Element] = []
         size, more = self._quirk.page_size, False
         for _ in range(_PAGE_CAP):
@@ -273,7 +284,7 @@ class Archive:
             asked = "&".join(filter(None, (query, paging)))
             said_more = more
             try:
-                page, more = self._page(path, asked, self.policy, deadline)
+                page, more = self._page(path, asked, self.policy, deadline, read=(PARTIAL,))
             except Rejected:
                 if not collected or size or said_more:
                     raise
@@ -288,13 +299,18 @@ class Archive:
         raise BadAnswer(f"The list of {self.name} does not end.")
 
     def _page(
-        self, path: str, query: str, policy: HttpPolicy, deadline: Deadline
+        self,
+        path: str,
+        query: str,
+        policy: HttpPolicy,
+        deadline: Deadline,
+        read: tuple[int, ...] = (),
     ) -> tuple[tuple[dj.Element, ...], bool]:
-        """One page, and whether the archive says that there is more."""
-        request = Request("GET", path, query, {"Accept": _DICOM_JSON})
+        """One page, and whether the archive says that there is more: Warning 299, formerly 206."""
+        request = Request("GET", path, query, {"Accept": _DICOM_JSON}, read=read)
         answer = self._client.send(request, policy, deadline)
-        more = answer.headers.get("warning", "").lstrip().startswith("299")
-        return self._data_sets(answer), more
+        warned = answer.headers.get("warning", "").lstrip().startswith("299")
+        return self._data_sets(answer), warned or answer.status == PARTIAL
 
     def _data_sets(self, answer: Answer) -> tuple[dj.Element, ...]:
         if answer.status == 204 or not answer.body:

@@ -31,6 +31,7 @@ from cds_service.clients.transport import Call, PinnedAdapter
 from cds_service.security.egress import Allowance, Resolver, resolve
 
 READ_BYTES = 256 * 1024
+PARTIAL = 206
 _SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})  # RFC 9110 9.2.2: may be repeated
 
 
@@ -340,7 +341,7 @@ def _check_status(response: requests.Response, peer: str) -> None:
     status = response.status_code
     if status in (200, 201, 202, 204):
         return
-    if status == 206:
+    if status == PARTIAL:
         raise Truncated(f"{peer} answered with a part (206).")
     raise error_for_status(status, peer, _retry_after_s(response.headers))
 

@@ -20,12 +20,15 @@ from cds_service.clients.errors import (
     Truncated,
     UpstreamError,
 )
-from cds_service.clients.http import HttpClient, Request, Stream
+from cds_service.clients.http import PARTIAL, HttpClient, Request, Stream
 from cds_service.clients.part10 import NotDicom, NotWhole, instance_facts
 from cds_service.clients.policy import Deadline, HttpPolicy, RetrievalPolicy
 from cds_service.clients.quirks import Quirk
 
 _NOT_ACCEPTED = (400, 406, 415)
+_TOO_MUCH = 413
+_WHOLE_TRIES = 2
+"""Answers for the whole series that may bring nothing, before its instances are asked for."""
 
 
 class Source(Protocol):
@@ -63,6 +66,7 @@ class Retrieval:
         self._have: set[str] = set()
         self._bytes = 0
         self._cut_short = 0
+        self._whole_tries = 0
         self._failure: UpstreamError | None = None
         self._streams = self._bounds.requests_in_flight == 1 and archive.quirk.streams_series
 
@@ -80,7 +84,7 @@ class Retrieval:
             if self._failure is not None:
                 rounds.again(self._failure)
             before, self._failure = len(self._have), None
-            again = self._streams and not before
+            again = self._streams and not before and self._whole_tries < _WHOLE_TRIES
             yield from self._new(self._whole_series() if again else self._side_by_side(missing))
             if len(self._have) > before:
                 rounds.made = 0
@@ -135,6 +139,7 @@ class Retrieval:
 
     def _whole_series(self) -> Iterator[_Instance]:
         """All in one answer; a failure that may pass is noted and ends the round."""
+        self._whole_tries += 1
         accepts = [accept for accept in self._archive.quirk.accepts if "multipart" in accept]
         try:
             yield from self._streamed(self._path, accepts)
@@ -142,9 +147,10 @@ class Retrieval:
         except NotFound:
             self._streams = False  # the list says whether there is something to ask for by name
         except UpstreamError as error:
-            if isinstance(error, Rejected) and error.status in _NOT_ACCEPTED:
+            if isinstance(error, Rejected) and error.status is not None:
                 self._streams = False
-                self._archive.learn_single_instances()
+                if error.status != _TOO_MUCH:  # which is said of this series alone
+                    self._archive.learn_single_instances()
             elif error.retryable:
                 self._failure = error
             else:
@@ -190,7 +196,7 @@ class Retrieval:
         refused: UpstreamError | None = None
         policy = self._policy_within(self._bounds.series_bytes - self._bytes)
         for accept in accepts:
-            request = Request("GET", path, headers={"Accept": accept})
+            request = Request("GET", path, headers={"Accept": accept}, read=(PARTIAL,))
             try:
                 with self._client.stream(request, policy, self._deadline) as stream:
                     if refused is not None:
@@ -216,6 +222,8 @@ class Retrieval:
         if stream.status == 204:
             raise self._incomplete()
         if kind in ("application/dicom", "application/octet-stream"):
+            if stream.status == PARTIAL:
+                raise Truncated(f"{self._peer} answered with a part of an instance (206).")
             if not stream.framed:
                 raise Truncated(f"The answer of {self._peer} does not say where it ends.")
             yield self._checked(stream.read())

@@ -9,7 +9,7 @@ import pytest
 
 from cds_service.bootstrap import Site
 from cds_service.clients.dicomweb import Archive
-from cds_service.clients.errors import BadAnswer, Incomplete, Rejected, TooLarge
+from cds_service.clients.errors import BadAnswer, Incomplete, Rejected, TooLarge, Truncated
 from cds_service.clients.policy import HttpPolicy, RetrievalPolicy
 from cds_service.clients.quirks import ANY_SYNTAX, MULTIPART, SINGLE, Quirk
 from cds_service.security.egress import Allowance
@@ -71,22 +71,65 @@ def test_a_listed_instance_that_is_not_there_may_come_later(in_flight: int) -> N
         assert sum("1.2.3.4" in seen.path for seen in double.retrievals) == 1
 
 
-def test_an_archive_that_gives_no_series_in_one_answer_is_asked_for_instances() -> None:
+@pytest.mark.parametrize("status", [204, 404, 405, 413, 500, 501])
+def test_an_archive_that_gives_no_series_in_one_answer_is_asked_for_instances(status: int) -> None:
     series = Series.of(3)
 
     def single(seen: Seen, instances: list[bytes]) -> Reply:
-        return whole(seen, instances) if "/instances/" in seen.path else answer(404)
+        return whole(seen, instances) if "/instances/" in seen.path else answer(status)
 
     with FaultyServer(FaultyArchive(series, single)) as server:
         got = list(archive(server).retrieve(series.study_uid, series.series_uid))
     assert sorted(got) == sorted(series.instances.values())
 
 
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_an_answer_that_calls_itself_a_part_is_completed_by_name(in_flight: int) -> None:
+    """206 of WADO-RS: some of the instances are not in this answer (PS3.18 10.4.3)."""
+    series = Series.of(3)
+
+    def partly(seen: Seen, instances: list[bytes]) -> Reply:
+        return answer(206, body_of(instances[:2]), {"Content-Type": SENT + "bnd"})
+
+    with FaultyServer(FaultyArchive(series, partly)) as server:
+        one = archive(server, requests_in_flight=in_flight)
+        got = list(one.retrieve(series.study_uid, series.series_uid))
+    assert sorted(got) == sorted(series.instances.values())
+
+
+def test_bytes_of_an_instance_that_call_themselves_a_part_are_not_taken() -> None:
+    series = Series.of(1)
+
+    def partly(seen: Seen, instances: list[bytes]) -> Reply:
+        return answer(206, instances[0], {"Content-Type": "application/dicom"})
+
+    with FaultyServer(FaultyArchive(series, partly)) as server:
+        one = archive(server, attempts=2)
+        with pytest.raises(Truncated):
+            list(one.retrieve(series.study_uid, series.series_uid))
+
+
+def test_an_archive_that_refuses_includefield_is_asked_without_and_remembered() -> None:
+    series = Series.of(2)
+    double = FaultyArchive(series)
+
+    def strict(seen: Seen) -> Reply:
+        return answer(400) if "includefield" in seen.query else double(seen)
+
+    with FaultyServer(strict) as server:
+        one = archive(server)
+        assert [each.modality for each in one.series(series.study_uid)] == ["MR"]
+        assert one.find_study(study_uid=series.study_uid)
+        assert sum("includefield" in seen.query for seen in server.seen) == 1
+
+
 def ui(*uids: str) -> dict[str, object]:
     return {"vr": "UI", "Value": list(uids)}
 
 
-def paged(total: int, cap: int, warn: bool = False, offset: str = "honoured") -> Respond:
+def paged(
+    total: int, cap: int, warn: bool = False, offset: str = "honoured", part: int = 200
+) -> Respond:
     """Lists `total` instances, at most `cap` at once."""
 
     def respond(seen: Seen) -> Reply:
@@ -101,7 +144,8 @@ def paged(total: int, cap: int, warn: bool = False, offset: str = "honoured") ->
         if not rows:
             return answer(204)
         body = json.dumps(rows).encode()
-        return answer(200, body, {"Content-Type": DICOM_JSON, **more})
+        status = part if start + size < total else 200
+        return answer(status, body, {"Content-Type": DICOM_JSON, **more})
 
     return respond
 
@@ -114,6 +158,7 @@ def paged(total: int, cap: int, warn: bool = False, offset: str = "honoured") ->
         (paged(100, 1000), Quirk(), 100),
         (paged(250, 100), Quirk(), 250),
         (paged(25, 10, warn=True), Quirk(), 25),
+        (paged(25, 10, part=206), Quirk(), 25),
         (paged(25, 1000), Quirk(page_size=10), 25),
         (paged(30, 1000), Quirk(page_size=10), 30),
         (paged(100, 1000, offset="ignored"), Quirk(), 100),
