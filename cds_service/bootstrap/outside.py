@@ -50,7 +50,8 @@ class Outside:
 
     def _allowance(self, name: str, base_url: str, private: bool) -> Allowance:
         http_ok = self.settings.environment == "development" or on_this_machine(base_url)
-        return Allowance(name, base_url, http_ok=http_ok, private_ok=private)
+        ca_file = str(self.settings.ca_file or "")
+        return Allowance(name, base_url, http_ok=http_ok, private_ok=private, ca_file=ca_file)
 
     def archive(self, archive: ArchiveSettings) -> Archive:
         """A client of one archive."""

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -259,9 +259,7 @@ class BackendServices:
         with upstream_errors("the token endpoint"):
             near = parse_url(url).origin == self._fhir.origin
             base = self._fhir if near else self._allowed.select(url)
-            allowance = Allowance(
-                f"{self._fhir.name} (token)", url, http_ok=base.http_ok, private_ok=base.private_ok
-            )
+            allowance = replace(base, name=f"{self._fhir.name} (token)", base_url=url)
         return url, HttpClient(allowance, policy=self._policy, connections=1)
 
     def _discovered(self, deadline_s: float) -> str:

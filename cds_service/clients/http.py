@@ -185,7 +185,6 @@ class HttpClient:
         credential: Credential | None = None,
         policy: HttpPolicy | None = None,
         connections: int = 8,
-        ca_file: str | None = None,
         resolver: Resolver = resolve,
         breaker: Breaker | None = None,
         clock: Clock = time.monotonic,
@@ -200,8 +199,7 @@ class HttpClient:
         self._clock, self._sleep, self._draw = clock, sleep, draw
         # The adapter alone, without a Session: no cookies, no .netrc, no proxies of the
         # environment, no redirects, and no body read behind our back.
-        self._adapter = PinnedAdapter(pool_connections=2, pool_maxsize=connections, max_retries=0)
-        self._verify: bool | str = ca_file or True
+        self._adapter = PinnedAdapter(allowance.ca_file, connections)
 
     def acting_as(self, credential: Credential | None) -> HttpClient:
         """The same connections, policy and breaker, with another credential.
@@ -324,7 +322,7 @@ class HttpClient:
                 prepared,
                 stream=True,
                 timeout=(min(policy.connect_s, left_s), min(policy.silence_s, left_s)),
-                verify=self._verify,
+                verify=True,
                 proxies={},
             )
 

@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.poolmanager import PoolManager
+from urllib3.util.ssl_ import create_urllib3_context
 
 from cds_service.clients.policy import Deadline
 from cds_service.security.egress import Allowance, Resolver, addresses
@@ -167,7 +168,14 @@ class _HTTPSPool(HTTPSConnectionPool):
 
 
 class PinnedAdapter(HTTPAdapter):
-    """requests' adapter over such connections; never a proxy, never a retry of its own."""
+    """requests' adapter over such connections; never a proxy, never a retry of its own.
+
+    The certificates in `ca_file`, if there is one, are trusted beside the public ones.
+    """
+
+    def __init__(self, ca_file: str = "", connections: int = 8) -> None:
+        self._ca_file = ca_file
+        super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(
         self,
@@ -177,6 +185,10 @@ class PinnedAdapter(HTTPAdapter):
         **pool_kwargs: Any,
     ) -> None:
         """Pools whose connections are pinned."""
+        if self._ca_file:
+            trusting = create_urllib3_context()
+            trusting.load_verify_locations(cafile=self._ca_file)
+            pool_kwargs["ssl_context"] = trusting
         super().init_poolmanager(connections, maxsize, block, **pool_kwargs)
         manager: PoolManager = self.poolmanager
         manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}

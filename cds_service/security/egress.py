@@ -153,6 +153,9 @@ class Allowance:
     A base that *is* such an address, or ``localhost``, has said so already.
     """
 
+    ca_file: str = ""
+    """Certificates (PEM) of authorities that are trusted here beside the public ones."""
+
     location: Location = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

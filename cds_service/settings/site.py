@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import tomllib
 from pathlib import Path
 from typing import Literal, Self
@@ -59,6 +60,10 @@ class Settings(BaseSettings):
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Valkey or Redis, ``redis://``, ``rediss://`` or ``unix://``."""
+
+    ca_file: Path | None = None
+    """Certificates (PEM) of the authorities that sign those of archives and EHRs, such as a
+    hospital's own; trusted beside the public ones. The environment's bundles are not looked at."""
 
     state_dir: Path = Path(".scanhook")
     """Folder for explanations and working files; mode 700."""
@@ -131,6 +136,17 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over TOML over defaults; no .env file is read unasked."""
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+    @field_validator("ca_file")
+    @classmethod
+    def authorities_can_be_read(cls, ca_file: Path | None) -> Path | None:
+        """A file that holds no certificate would be found out with the first study."""
+        if ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=ca_file)
+            except OSError:
+                raise ValueError("no certificates (PEM) can be read in that file") from None
+        return ca_file
 
     @field_validator("redis_url")
     @classmethod

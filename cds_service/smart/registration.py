@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cds_service.security.egress import Allowance, AllowList, NotAllowed, parse_url
 from cds_service.security.keys import SigningKey
@@ -35,9 +35,7 @@ class Registration:
         Raises:
             NotAllowed: neither on the origin of the FHIR base nor below a configured base.
         """
-        base = self._base(url)
-        name = f"{self.tenant.name}-{what}"
-        return Allowance(name, url, http_ok=base.http_ok, private_ok=base.private_ok)
+        return replace(self._base(url), name=f"{self.tenant.name}-{what}", base_url=url)
 
     def leads(self, url: str) -> str:
         """`url` again, if a browser may be sent there with a launch.

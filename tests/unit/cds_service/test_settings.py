@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import certifi
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from cds_service.bootstrap import Site
+from cds_service.bootstrap.smart import registration
 from cds_service.errors import UnsafeSettings
 from cds_service.settings import (
     ArchiveSettings,
@@ -283,3 +285,29 @@ def test_an_accepted_audience_is_a_warning_that_names_no_secret() -> None:
     (sentence,) = hook_settings(tenants=(ehr.tenant(accepted_audiences=["sand_man"]),)).warnings
     assert "tenant ehr" in sentence
     assert "sand_man" not in sentence
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_file_without_certificates_is_refused_before_a_study_needs_it(
+    config: Path, content: str | None
+) -> None:
+    if content is not None:
+        config.with_name("ca.pem").write_text(content)
+    config.write_text(f'ca_file = "{config.with_name("ca.pem")}"\n{PRODUCTION}')
+    with pytest.raises(UnsafeSettings, match=r"ca_file: .*no certificates"):
+        load(config)
+
+
+def test_every_peer_of_a_site_may_be_signed_by_its_authorities(config: Path) -> None:
+    ca_file = certifi.where()
+    config.write_text(f'ca_file = "{ca_file}"\n{PRODUCTION}{ARCHIVE}{TENANT}')
+    site = Site(load(config))
+    (archive,), (tenant,) = site.settings.archives, site.settings.tenants
+    login = registration(site, tenant)
+    allowed = (
+        site.outside.archive(archive).client.allowance,
+        site.outside.fhir_allowance(tenant),
+        site.outside.jwks_allowance(tenant),
+        login.endpoint("https://ehr.example.org/token", "token"),
+    )
+    assert [each.ca_file for each in allowed] == [ca_file] * 4

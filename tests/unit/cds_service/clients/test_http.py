@@ -98,9 +98,13 @@ def tls(tmp_path: Path) -> Iterator[tuple[TlsServer, Path]]:
 
 def named(server: TlsServer, name: str, ca_file: Path | None) -> HttpClient:
     return HttpClient(
-        Allowance("the EHR", f"https://{name}:{server.port}", private_ok=True),
+        Allowance(
+            "the EHR",
+            f"https://{name}:{server.port}",
+            private_ok=True,
+            ca_file=str(ca_file or ""),
+        ),
         policy=ONCE,
-        ca_file=str(ca_file) if ca_file else None,
         resolver=lambda host, port: ("127.0.0.1",),
     )
 
@@ -111,6 +115,15 @@ def test_a_pinned_connection_keeps_the_name_for_sni_and_the_certificate(
     server, pem = tls
     assert named(server, "ehr.example", pem).send(GET).json("the EHR") == {}
     assert server.names == ["ehr.example"]
+
+
+def test_the_authorities_of_a_site_are_trusted_beside_the_public_ones(
+    tls: tuple[TlsServer, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, pem = tls
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(pem))
+    hospital = certificate(tmp_path, "hospital.example")
+    assert named(server, "ehr.example", hospital).send(GET).json("the EHR") == {}
 
 
 def test_an_untrusted_certificate_or_another_name_ends_before_anything_is_sent(
