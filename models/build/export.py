@@ -76,6 +76,7 @@ class _ServedHead(nn.Module):  # type: ignore[misc]  # torch is untyped here
     def __init__(self, network: Classifier) -> None:
         super().__init__()
         self.network = network
+        self.eval()  # the exporter leaves a module as it found it, with all that it holds
 
     def forward(self, feature_map: Tensor) -> tuple[Tensor]:
         return (self.network.classify(feature_map)[0],)

@@ -33,7 +33,7 @@ def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 def exported(name: str, folder: Path, *, score: bool = True) -> Exported:
     torch.manual_seed(0)
     labels = 4 if name in CLASSIFIERS else 1
-    network = create(name, labels=labels, outline=True, pretrained=False).train()
+    network = create(name, labels=labels, outline=True, pretrained=False, dropout=0.2).train()
     with torch.no_grad():
         for _ in range(3):  # so that the batch norms have seen something
             network(torch.rand(4, 1, SIZE, SIZE))
