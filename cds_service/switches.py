@@ -9,6 +9,7 @@ because a secret was changed costs more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from redis import Redis
 
@@ -34,8 +35,7 @@ class ModelSwitches:
     def since(self) -> Mapping[str, int]:
         """The models that are switched off, each since when: Redis TIME in seconds."""
         with redis_reached():
-            entries = self._redis.hgetall(DISABLED)
-        return {text_of(model_id): _number(at) for model_id, at in entries.items()}
+            return switched_off(self._redis.hgetall(DISABLED))
 
     def disable(self, model_id: str) -> bool:
         """Switch a model off; whether it was on."""
@@ -47,6 +47,11 @@ class ModelSwitches:
         """Switch a model on again; whether it was off."""
         with redis_reached():
             return bool(self._redis.hdel(DISABLED, model_id))
+
+
+def switched_off(entries: Mapping[Any, Any]) -> Mapping[str, int]:
+    """The switches in what lies under `DISABLED`."""
+    return {text_of(model_id): _number(at) for model_id, at in entries.items()}
 
 
 def _number(value: bytes | str) -> int:

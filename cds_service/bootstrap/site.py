@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,8 +75,14 @@ class Site:
 
         What it gives raises QueueUnavailable when the switches cannot be read.
         """
-        tenants = {tenant.name: tenant for tenant in self.settings.tenants}
-        return lambda name: served_models(self.registry.packages, tenants[name], disabled())
+        return lambda name: self.served_to(name, disabled())
+
+    def served_to(self, name: str, disabled: Collection[str]) -> ServedModels:
+        """The models that answer for the tenant of this name while these are switched off, and
+        those that the settings switch off."""
+        tenant = next(each for each in self.settings.tenants if each.name == name)
+        off = {*disabled, *self.settings.models.disabled}
+        return served_models(self.registry.packages, tenant, off)
 
     def model_switches(self, *, patient: bool) -> ModelSwitches:
         """What an operator switches models off with."""

@@ -25,6 +25,7 @@ from cds_service.clients.policy import HOOK_POLICY
 from cds_service.feedback import CardLedger
 from cds_service.health import Check, NotReady, heartbeat
 from cds_service.hooks.invoke import HookDesk
+from cds_service.hooks.look import Look
 from cds_service.hooks.routes import Gate
 from cds_service.metrics import Metrics
 from cds_service.ops.depth import failed_studies, open_studies
@@ -63,7 +64,7 @@ def web_app(site: Site) -> Flask:
     redis = dispatcher.transport.connection
     ledger = site.card_ledger(patient=False)
     disabled = site.disabled_models(patient=False)
-    desk = _desk(site, dispatcher, ledger, disabled)
+    desk = _desk(site, dispatcher, ledger)
     metrics = web_metrics(settings, _gauges(dispatcher), _scraped(site, ledger, disabled, redis))
     return create_app(
         WebDependencies(
@@ -87,7 +88,7 @@ def web_app(site: Site) -> Flask:
     )
 
 
-def _desk(site: Site, dispatcher: Dispatcher, ledger: CardLedger, disabled: Disabled) -> HookDesk:
+def _desk(site: Site, dispatcher: Dispatcher, ledger: CardLedger) -> HookDesk:
     settings = site.settings
     bases = {archive.name: archive.base_url for archive in settings.archives}
     addresses = {
@@ -99,8 +100,7 @@ def _desk(site: Site, dispatcher: Dispatcher, ledger: CardLedger, disabled: Disa
         orders=dispatcher,
         open_fhir=_Charts(site).open,
         study_key=site.sealer.study_key,
-        models=site.models_in_use(disabled),
-        answers=ledger.answers,
+        look=Look(dispatcher.transport.connection, dispatcher.records, ledger, site.served_to),
         archives=lambda tenant: addresses[tenant.name],
         site=CardSite(
             settings.organisation,

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Protocol, cast
 
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 from cds_service.claims import Card, claims_of, stated_on
@@ -117,12 +118,22 @@ class CardLedger:
         """Outcome by claim by study; empty if Redis fails, since a finding is not to be lost."""
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                for study in studies:
-                    pipeline.hgetall(ANSWERS.format(study))
+                self.ask(pipeline, studies)
                 rows = pipeline.execute()
         except (RedisError, OSError) as error:
             _log.warning("answered cards not known", extra={"kind": type(error).__name__})
             return {}
+        return self.told(studies, rows)
+
+    def ask(self, pipeline: Pipeline, studies: Sequence[str]) -> None:
+        """Put the question of `answers` into somebody's round trip."""
+        for study in studies:
+            pipeline.hgetall(ANSWERS.format(study))
+
+    def told(
+        self, studies: Sequence[str], rows: Sequence[Mapping[bytes, bytes]]
+    ) -> Mapping[str, Mapping[str, str]]:
+        """The answers to `ask`, as `answers` has them."""
         return {
             study: {claim: answer.outcome for claim, answer in self._answers(study, row)}
             for study, row in zip(studies, rows, strict=True)

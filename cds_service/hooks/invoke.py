@@ -18,7 +18,7 @@ from cds_service.claims import Card
 from cds_service.feedback import OVERRIDDEN
 from cds_service.hooks.discovery import CdsService, Shows
 from cds_service.hooks.imaging import Chart, FoundStudy, check_server
-from cds_service.hooks.ports import Answers, OpenFhir, Queue, Records, StudyKey
+from cds_service.hooks.ports import Known, LookUp, OpenFhir, Queue, Records, StudyKey
 from cds_service.hooks.request import HookRequest
 from cds_service.hooks.stay import of_stay
 from cds_service.known_study import KnownStudy
@@ -43,16 +43,15 @@ POLL_S = 0.02
 class HookDesk:
     """The neighbours of a hook call. `sleep` waits seconds.
 
-    `models` says what is in use for a tenant, by its name, now, and raises QueueUnavailable when
-    that cannot be known; `answers` says what was answered of which study.
+    `look` says what is known now: the models in use for a tenant, the studies' records, and what
+    was answered of them; `records` looks again at those that somebody waits for.
     """
 
     records: Records
     orders: Queue
     open_fhir: OpenFhir
     study_key: StudyKey
-    models: Callable[[str], ServedModels]
-    answers: Answers
+    look: LookUp
     archives: Callable[[TenantSettings], ArchiveAddresses]
     site: CardSite
     retry_failed_after_s: float = 3600
@@ -73,12 +72,17 @@ class HookDesk:
 
 @dataclass(frozen=True)
 class _Call:
-    """One call: who asks what of whom, and the models that are in use while it is answered."""
+    """One call: who asks what of whom, and what was known as it came."""
 
     service: CdsService
     tenant: TenantSettings
     desk: HookDesk
-    served: ServedModels
+    known: Known
+
+    @property
+    def served(self) -> ServedModels:
+        """The models that are in use while it is answered."""
+        return self.known.served
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,9 @@ def answer(
         if not found:
             return []
         try:
-            call = _Call(service, tenant, desk, desk.models(tenant.name))
-            seen, refused = _ordered(found, chart, call)
+            keys = [key_of(study, tenant, desk) for study in found]
+            call = _Call(service, tenant, desk, desk.look(tenant.name, keys))
+            seen, refused = _ordered(found, keys, chart, call)
         except QueueError as error:
             _log.warning("records not read", extra={"kind": error.kind})
             return _unavailable(service, desk)
@@ -128,13 +133,13 @@ def _unavailable(service: CdsService, desk: HookDesk) -> list[Card]:
     return [unavailable_card(desk.site)] if service.answers_pending else []
 
 
-def _ordered(found: list[FoundStudy], chart: Chart, call: _Call) -> tuple[list[_Seen], bool]:
+def _ordered(
+    found: list[FoundStudy], keys: list[str], chart: Chart, call: _Call
+) -> tuple[list[_Seen], bool]:
     """Each study with its record, ordered if need be; and whether an order was refused."""
     tenant, desk = call.tenant, call.desk
-    keys = [key_of(study, tenant, desk) for study in found]
-    records = desk.records.get_many(keys)
     seen, refused = [], False
-    for study, key, record in zip(found, keys, records, strict=True):
+    for study, key, record in zip(found, keys, call.known.records, strict=True):
         known = _Seen(study, key, content_of(study.ref, tenant, desk), record)
         if study.problem is not None:
             known = replace(known, record=_not_orderable(known, study.problem))
@@ -231,7 +236,7 @@ def _open(seen: _Seen) -> bool:
 def _cards(seen: list[_Seen], call: _Call, *, count: bool) -> list[Card]:
     """The card of each study that has one; `count` asks how many wait before it."""
     cards, service, desk = [], call.service, call.desk
-    answers = desk.answers([each.key for each in seen])
+    answers = call.known.answers
     for each in seen:
         if each.record is None:
             continue

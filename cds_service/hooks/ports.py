@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cds_service.clients.policy import HttpPolicy
+from cds_service.model_choice import ServedModels
 from cds_service.orders import Orders, StudyKey
 from cds_service.queue.state import StudyRecord
 from cds_service.settings import TenantSettings
 
-__all__ = ["Answers", "FhirReader", "OpenFhir", "Queue", "Records", "StudyKey"]
+__all__ = ["FhirReader", "Known", "LookUp", "OpenFhir", "Queue", "Records", "StudyKey"]
 
 
 class Records(Protocol):
@@ -49,6 +51,20 @@ OpenFhir = Callable[[TenantSettings, str | None, str], FhirReader]
 """(tenant, access token of this call, reference of its user or empty) -> its FHIR server; connects
 to nothing but `fhir_base`. The user is for the audit trail alone."""
 
-Answers = Callable[[Sequence[str]], Mapping[str, Mapping[str, str]]]
-"""Opaque ids of studies -> what was answered of each: outcome by claim (see `cards.claims_of`).
-Never raises; empty when it cannot be known (`feedback.CardLedger.answers`)."""
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of some studies at one moment.
+
+    `served` are the models in use for the tenant, `records` those of the studies in their order,
+    `answers` what was answered of each: outcome by claim by study (see `cards.claims_of`); a study
+    of which that cannot be known is not there.
+    """
+
+    served: ServedModels
+    records: Sequence[StudyRecord | None]
+    answers: Mapping[str, Mapping[str, str]]
+
+
+LookUp = Callable[[str, Sequence[str]], Known]
+"""(tenant's name, opaque ids of studies) -> what is known now. Raises QueueUnavailable."""

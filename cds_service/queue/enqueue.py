@@ -81,12 +81,10 @@ class Dispatcher:
         """
         wanted = self._blank(study_key, content_key, models, Priority(priority), order)
         share = self._share(order, wanted.priority)
-        record = self.records.get(study_key)
-        if record is None:
-            record, created = self.records.create_or_get(wanted, share)
-            if created:
-                self.transport.push(record, _tenant(order))
-                return record
+        record, created = self.records.create_or_get(wanted, share)
+        if created:
+            self.transport.push(record, _tenant(order))
+            return record
         if self._starts_again(record, wanted):
             return self._restart(record, wanted, order)
         return self._promote(record, wanted.priority, order)

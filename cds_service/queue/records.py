@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from redis import Redis
+from redis.client import Pipeline
 
 from cds_service.queue.connection import text_of
 from cds_service.queue.errors import QueueFull, StaleRecord, TamperedPayload, redis_reached
@@ -134,9 +135,18 @@ class StudyRecords:
     ) -> list[tuple[StudyRecord | None, Mapping[State, int]]]:
         """The same, each with when its present attempt reached each step (see `reached`)."""
         with redis_reached(), self._redis.pipeline(transaction=False) as pipeline:
-            for study in studies:
-                pipeline.hgetall(RECORD.format(study))
-            rows = pipeline.execute()
+            self.ask(pipeline, studies)
+            return self.told(studies, pipeline.execute())
+
+    def ask(self, pipeline: Pipeline, studies: Sequence[str]) -> None:
+        """Put the question into somebody's round trip."""
+        for study in studies:
+            pipeline.hgetall(RECORD.format(study))
+
+    def told(
+        self, studies: Sequence[str], rows: Sequence[Mapping[bytes, bytes]]
+    ) -> list[tuple[StudyRecord | None, Mapping[State, int]]]:
+        """The records in the answers to `ask`, as `with_steps` has them."""
         return [
             (self._decode(study, row), _steps(row.get(b"reached", b"")))
             for study, row in zip(studies, rows, strict=True)

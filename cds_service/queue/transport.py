@@ -85,9 +85,10 @@ class Transport:
             self._policy.job_timeout_s,
             self._policy.failure_ttl_s,
         )
-        with redis_reached():
+        with redis_reached(), self.connection.pipeline(transaction=False) as unsent:
             try:
-                queue.enqueue_job(job, at_front=at_front, unique=True)
+                # RQ would list the queue in a round trip of its own: `turns` does that beside
+                queue.enqueue_job(job, pipeline=unsent, at_front=at_front, unique=True)
             except DuplicateJobError:
                 return False
             if not at_front:

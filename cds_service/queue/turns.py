@@ -25,11 +25,12 @@ BELL = "cds:bell"
 BELL_TOKENS = 64
 """Tokens above this many are dropped: they only wake sleepers."""
 
-# KEYS list turns rounds bell ; ARGV job tenant-number tokens
+# KEYS list turns rounds bell queues ; ARGV job tenant-number tokens
 _JOIN = """
-local list, turns, rounds, bell = unpack(KEYS)
+local list, turns, rounds, bell, queues = unpack(KEYS)
 local job, tenant = ARGV[1], ARGV[2]
 local ARRIVALS = 1048576
+redis.call('SADD', queues, list)
 redis.call('LPUSH', bell, '1')
 redis.call('LTRIM', bell, 0, ARGV[3] - 1)
 if not redis.call('LPOS', list, job, 'RANK', -1) then return 0 end
@@ -67,16 +68,19 @@ class Turns:
         self._join = connection.register_script(_JOIN)
 
     def join(self, queue: Queue, job_id: str, tenant: str) -> None:
-        """Move a job from the end of its queue to its tenant's turn, and wake a worker.
+        """Move a job from the end of its queue to its tenant's turn, and wake a worker; the queue
+        is one of RQ's list from then on.
 
         A job that was popped meanwhile has had its turn.
         """
-        keys = [queue.key, _TURNS.format(queue.name), _ROUNDS.format(queue.name), BELL]
+        own = (_TURNS.format(queue.name), _ROUNDS.format(queue.name))
+        keys = [queue.key, *own, BELL, queue.redis_queues_keys]
         self._join(keys=keys, args=[job_id, number_of(tenant), BELL_TOKENS])
 
     def go_first(self, queue: Queue, job_id: str) -> None:
         """Leave a job where it is, in front, and wake a worker: it had its turn already."""
         with self._connection.pipeline(transaction=False) as pipeline:
+            pipeline.sadd(queue.redis_queues_keys, queue.key)
             pipeline.zrem(_TURNS.format(queue.name), job_id)
             pipeline.lpush(BELL, "1")
             pipeline.ltrim(BELL, 0, BELL_TOKENS - 1)

@@ -17,6 +17,7 @@ from cds_service.clients.errors import UpstreamError
 from cds_service.clients.policy import HttpPolicy
 from cds_service.feedback import CardLedger
 from cds_service.hooks.invoke import HookDesk, content_of
+from cds_service.hooks.ports import Known
 from cds_service.model_choice import ServedModels
 from cds_service.queue.content import changed, renewed
 from cds_service.queue.errors import QueueUnavailable
@@ -276,6 +277,10 @@ class Site:
         self.slept_s += seconds
         self.now_s += seconds
 
+    def look(self, _: str, studies: Sequence[str]) -> Known:
+        records = self.queue.get_many(studies)
+        return Known(self.models, records, self.ledger.answers(studies))
+
     @property
     def ledger(self) -> CardLedger:
         redis = cast("Redis", self.redis)  # the commands it uses
@@ -292,8 +297,7 @@ class Site:
             orders=self.queue,
             open_fhir=self.chart.open,
             study_key=study_key,
-            models=lambda _: self.models,
-            answers=self.ledger.answers,
+            look=self.look,
             archives=lambda tenant: ArchiveAddresses(
                 {a.name: a.base_url for a in self.settings.archives}, tenant.archive
             ),

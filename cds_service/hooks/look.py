@@ -1,0 +1,58 @@
+"""What is known as a hook is answered, in one round trip: switches, records and answers.
+
+A hook has some milliseconds, and each question to Redis of its own costs a part of one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from cds_service.feedback import CardLedger
+from cds_service.hooks.ports import Known
+from cds_service.model_choice import ServedModels
+from cds_service.queue.errors import redis_reached
+from cds_service.queue.records import StudyRecords
+from cds_service.switches import DISABLED, switched_off
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Looks once; `served` says what answers for a tenant while these models are switched off."""
+
+    connection: Redis
+    records: StudyRecords
+    ledger: CardLedger
+    served: Callable[[str, Collection[str]], ServedModels]
+
+    def __call__(self, tenant: str, studies: Sequence[str]) -> Known:
+        """What is known of these studies, by their opaque ids.
+
+        Answers that cannot be read are none, since a finding is not to be lost.
+
+        Raises:
+            QueueUnavailable: Redis did not answer.
+        """
+        with redis_reached(), self.connection.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(DISABLED)
+            self.records.ask(pipeline, studies)
+            self.ledger.ask(pipeline, studies)
+            disabled, *rows = pipeline.execute(raise_on_error=False)
+            answered = rows[len(studies) :]
+            for row in (disabled, *rows[: len(studies)]):
+                if isinstance(row, Exception):
+                    raise row
+        if any(isinstance(row, RedisError) for row in answered):
+            _log.warning("answered cards not known", extra={"kind": "malformed"})
+            answered = [{}] * len(studies)
+        return Known(
+            served=self.served(tenant, switched_off(disabled).keys()),
+            records=[record for record, _ in self.records.told(studies, rows[: len(studies)])],
+            answers=self.ledger.told(studies, answered),
+        )
