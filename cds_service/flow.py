@@ -134,4 +134,5 @@ def check_unchanged(before: Sequence[SeriesFacts], after: Sequence[SeriesFacts])
 
 
 def _is_evidence(facts: SeriesFacts) -> bool:
-    return is_evidence(facts.series_uid, facts.series_number, facts.description)
+    of = (facts.series_number, facts.description, facts.modality)
+    return is_evidence(facts.series_uid, *of)

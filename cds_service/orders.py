@@ -145,7 +145,7 @@ def as_held(ref: StudyRef, held: Sequence[SeriesUse]) -> StudyRef:
     series = tuple(
         SeriesRef(each.series_uid, each.modality, each.instances)
         for each in held
-        if not is_evidence(each.series_uid, each.series_number)
+        if not is_evidence(each.series_uid, each.series_number, modality=each.modality)
     )
     counts = [each.instances for each in series if each.instances is not None]
     return replace(

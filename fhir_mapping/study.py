@@ -322,7 +322,8 @@ def _instances(study: Json) -> int | None:
 
 def _is_evidence(series: Json) -> bool:
     series_uid, description = uid(text(series, "uid")) or "", text(series, "description") or ""
-    return is_evidence(series_uid, count(series, "number"), description)
+    modality = next(_modality_codes(series), None)
+    return is_evidence(series_uid, count(series, "number"), description, modality)
 
 
 def _series(study: Json, choice: EndpointChoice) -> tuple[SeriesRef, ...]:

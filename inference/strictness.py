@@ -1,8 +1,8 @@
 """A site that wants to be surer than a model's manifest asks: its thresholds, applied afterwards.
 
-Only upwards, and no setting changes that: the figures of a model card hold from the manifest's thresholds on, and below them
-nothing was measured. What is withdrawn here is indeterminate for everybody who reads the analysis,
-so that a card, a page and a report made of it say the same.
+Only upwards, and no setting changes that: the figures of a model card hold from the manifest's
+thresholds on, and below them nothing was measured. What is withdrawn here is indeterminate for
+everybody who reads the analysis, so that a card, a page and a report made of it say the same.
 """
 
 from __future__ import annotations

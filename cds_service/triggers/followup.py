@@ -130,7 +130,9 @@ class FollowUp:
         if not series:
             return {"version": notice.version or None}
         read = self.planned(notice.tenant, series)
-        ours = any(is_evidence(s.series_uid, s.series_number, s.description) for s in series)
+        ours = any(
+            is_evidence(s.series_uid, s.series_number, s.description, s.modality) for s in series
+        )
         return {
             "version": None if ours else notice.version or None,
             "read": read,

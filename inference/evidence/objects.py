@@ -44,6 +44,10 @@ _TITLES = {
 }
 
 
+_UNREAD = frozenset({"SR", "SEG", "OT"})
+"""Of report, outline and picture; a map has that of the images it was made of."""
+
+
 @dataclass(frozen=True)
 class EvidenceName:
     """By which UIDs one object of one result goes; it is alone in its series."""
@@ -86,14 +90,19 @@ def name_of(kind: Kind, study_uid: str, result: ModelResult) -> EvidenceName:
     )
 
 
-def is_evidence(series_uid: str, series_number: int | None, description: str = "") -> bool:
+def is_evidence(
+    series_uid: str, series_number: int | None, description: str = "", modality: str | None = None
+) -> bool:
     """Whether a series that an archive or a chart lists is one that we made: no part of the study.
 
     Its UID is one of ours (2.25 and a name-based UUID), and its number or its description is ours.
+    Where neither is stated, it is one of a `modality` that no model reads: then it would be no
+    growth of the study, whoever made it.
     """
     titles = tuple(f"{title}: " for title in _TITLES.values())
     numbers = {kind.series_number for kind in Kind}
-    named = series_number in numbers or description.startswith(titles)
+    bare = series_number is None and not description and modality in _UNREAD
+    named = bare or series_number in numbers or description.startswith(titles)
     return named and _is_content_uid(series_uid)
 
 
