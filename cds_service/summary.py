@@ -150,7 +150,8 @@ def summarise(analysis: Analysis, analysed_ms: int) -> StudySummary:
         not_analysed=_not_analysed(analysis),
         series=len(analysis.series),
         series_used=sum(series.used for series in analysis.series),
-        images=sum(len(result.slices) for result in analysis.results),
+        # two models that read one series read the same images
+        images=sum({r.series_uid: len(r.slices) for r in analysis.results}.values()),
         analysed_ms=analysed_ms,
         steps_ms={step: round(ms, 1) for step, ms in analysis.steps_ms.items()},
     )

@@ -68,3 +68,13 @@ def test_a_summary_of_an_earlier_version_is_still_read() -> None:
         for added in ("possible", "task", "structure", "outlined", "measurements", "follows"):
             del result[added]
     assert StudySummary.from_json(old).finding is not None
+
+
+def test_images_that_two_models_read_are_counted_once() -> None:
+    another, elsewhere = replace(RESULT, model_id="b"), replace(RESULT, series_uid="1.2.9")
+    own = len(RESULT.slices)
+    counted = [
+        summarise(analysis_of(*results), 1).images
+        for results in ((RESULT,), (RESULT, another), (RESULT, another, elsewhere))
+    ]
+    assert counted == [own, own, 2 * own]
