@@ -14,7 +14,7 @@ from cds_service.summary import (
     ResultSummary,
     StudySummary,
 )
-from cds_service.wording import gfm, moment, plain, ranges
+from cds_service.wording import counted, gfm, moment, plain, ranges
 from fhir_mapping.wording import in_sentence, listed, probability_band, quantity
 from inference.analysis import Outcome
 
@@ -111,6 +111,6 @@ def provenance(found: StudySummary) -> str:
     """When it was analysed, and how much of the study (decisions age with their data)."""
     if not found.analysed_ms:
         return ""
-    images = f"{found.images} images in " if found.images else ""
+    images = f"{counted(found.images, 'image', 'images')} in " if found.images else ""
     series = f", {images}{found.series_used} of {found.series} series" if found.series else ""
     return f"Analysed {moment(found.analysed_ms)}{series}."

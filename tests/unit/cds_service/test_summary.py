@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from cds_service.paragraphs import provenance
 from cds_service.summary import StudySummary, summarise
 from inference.analysis import GateResult, ModelUse, Outcome, SeriesUse
 from inference.serving import NOT_SERVED
@@ -78,3 +81,9 @@ def test_images_that_two_models_read_are_counted_once() -> None:
         for results in ((RESULT,), (RESULT, another), (RESULT, another, elsewhere))
     ]
     assert counted == [own, own, 2 * own]
+
+
+@pytest.mark.parametrize(("images", "said"), [(1, "1 image in"), (24, "24 images in")])
+def test_one_image_is_said_as_one(images: int, said: str) -> None:
+    found = summarise(analysis_of(RESULT), 1).model_copy(update={"images": images})
+    assert said in provenance(found)
