@@ -172,16 +172,17 @@ def as_shipped(analysis: Analysis) -> Analysis:
 
 
 @pytest.mark.parametrize(
-    "outcome", [pages.finding, pages.undecided, pages.no_finding, pages.measured]
+    "outcome",
+    [pages.finding, pages.undecided, pages.no_finding, pages.measured, pages.two_results],
 )
-def test_one_result_prints_on_one_sheet(
+def test_up_to_two_results_print_on_one_sheet(
     site: PageSite, tabs: Any, monkeypatch: pytest.MonkeyPatch, outcome: Callable[[], Analysis]
 ) -> None:
     notes = notes_of(SHIPPED, ("card.json", "card.xml", "reliability.png"))
-    for name in ("brain-mri-tumour", outcome().results[0].model_id):
+    for name in ("brain-mri-tumour", *(result.model_id for result in outcome().results)):
         monkeypatch.setitem(explained.NOTES, name, notes)
     page = tabs().open(site.url(as_shipped(outcome())))
-    assert page.get_by_text(SHIPPED.limits[-1]).count() == 1
+    assert page.get_by_text(SHIPPED.limits[-1]).count() == len(outcome().results)
     for paper in ("A4", "Letter"):
         pdf = page.pdf(format=paper, prefer_css_page_size=True)
         assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1, paper
