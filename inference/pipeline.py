@@ -13,7 +13,7 @@ import hashlib
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ from inference.reading import SeriesReader, SeriesReading
 from inference.runtime import Runtime
 from inference.serving import Served, load_service, name_of
 from inference.volume import arrange
-from models.contract import SeriesFacts
+from models.contract import Reason, SeriesFacts
 from models.errors import ModelError
 from models.registry import ModelPackage, Registry
 
@@ -236,6 +236,9 @@ class Analyser:
             study.results.append(replace(answer.result, explanation=explanation))
             if explanation is not None:
                 study.steps_ms["explain"] += (time.perf_counter() - before) * 1e3
+        use = study.series[answers.series.series_uid]
+        went_on = _went_on([answer.result for answer in answers.answers])
+        study.series[use.series_uid] = replace(use, reasons=(*use.reasons, *went_on))
         if answers.answers:
             images = [item.image for item in answers.series.slices]
             results = [answer.result for answer in answers.answers]
@@ -289,6 +292,15 @@ def _add_times(steps_ms: dict[str, float], reading: SeriesReading) -> None:
     steps_ms["vet"] += reading.vet_ms
     for step in _BUSY_STEPS:
         steps_ms[step] += sum(item.busy_ms[step] for item in reading.slices)
+
+
+def _went_on(results: Sequence[ModelResult]) -> Iterator[Reason]:
+    """Of each model that was run on another one's answer, that it was: a plan cannot know."""
+    titles = {result.model_id: result.model_title for result in results}
+    for result in results:
+        if before := titles.get(result.follows):
+            sentence = f"{result.model_title} goes on from the answer of {before}."
+            yield Reason("goes-on", sentence)
 
 
 def _digest(digests: Mapping[str, str]) -> str:

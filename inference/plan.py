@@ -67,8 +67,8 @@ def plan_study(
         open_to_it = [series for series in suited if _is_open(series, package, assignments)]
         if open_to_it:
             best = min(open_to_it, key=_preference)
-            why = _why_chosen(best, open_to_it, package, registry)
-            chosen[best.series_uid] = (*chosen.get(best.series_uid, ()), why)
+            why = () if _after(package) else (_why_chosen(best, open_to_it, package),)
+            chosen[best.series_uid] = (*chosen.get(best.series_uid, ()), *why)
             assignments.append(Assignment(best, package))
         else:
             refusals = [refused_here for *_, refused_here in judged]
@@ -131,14 +131,9 @@ def _model_left_out(
     return ModelUse(*name, reasons or (_NO_SERIES,))
 
 
-def _why_chosen(
-    best: SeriesFacts, suited: Sequence[SeriesFacts], package: ModelPackage, registry: Registry
-) -> Reason:
+def _why_chosen(best: SeriesFacts, suited: Sequence[SeriesFacts], package: ModelPackage) -> Reason:
     """What `_preference` went by, in a sentence."""
     title = package.manifest.title
-    if (before := _after(package)) is not None:
-        leading = (p.manifest.title for p in registry.packages if p.manifest.id == before)
-        return Reason("goes-on", f"{title} goes on from the answer of {next(leading)}.")
     if len(suited) == 1:
         return Reason("only-series", f"{title} reads this series: no other one suits it.")
     said = f"{title} reads this series: of the {len(suited)} that suit it,"

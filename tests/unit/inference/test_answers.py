@@ -180,6 +180,10 @@ def test_where_a_finding_is_stated_it_is_outlined_on_the_slices_that_decided() -
     assert found["toy-outline"].outcome is Outcome.MEASURED
     assert found["toy-outline"].slices_used == found["toy-glow"].slices_used == (3, 4, 5)
     assert found["toy-outline"].follows == "toy-glow"
+    (series,) = analysis.series
+    before, after = (found[name].model_title for name in ("toy-glow", "toy-outline"))
+    assert [reason.kind for reason in series.reasons] == ["only-series", "goes-on"]
+    assert series.reasons[1].sentence == f"{after} goes on from the answer of {before}."
     assert len(found["toy-outline"].slices) == 6
     assert analysis.models_not_run == ()
     assert "second-witness" not in {gate.gate for gate in found["toy-glow"].gates}
@@ -219,6 +223,7 @@ def test_a_model_whose_chain_does_not_hold_is_not_run() -> None:
     assert set(_by_model(analysis)) == {"toy-glow"}
     (use,) = analysis.models_not_run
     assert (use.model_id, [reason.kind for reason in use.reasons]) == ("toy-outline", ["chain"])
+    assert [reason.kind for reason in analysis.series[0].reasons] == ["only-series"]
 
 
 def test_a_claim_that_the_gates_refuse_is_not_followed() -> None:
