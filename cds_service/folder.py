@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from inference.errors import InferenceError
@@ -54,8 +55,12 @@ def files_in(folder: Path) -> Sequence[Path]:
 def group_studies(
     files: Iterable[Path], limits: Limits
 ) -> tuple[tuple[StudyFiles, ...], tuple[NotRead, ...]]:
-    """Group files by Study Instance UID, in the order in which studies first appear."""
+    """Group files by Study Instance UID, in the order in which studies first appear.
+
+    Of files with the same bytes the first one counts: exports and backups hold copies.
+    """
     studies: dict[str, list[Path]] = {}
+    seen: set[bytes] = set()
     not_read = []
     for path in files:
         try:
@@ -70,7 +75,12 @@ def group_studies(
         except InferenceError as error:
             not_read.append(NotRead(path, error.kind, error.sentence, damaged))
             continue
-        if study_uid:
+        digest = sha256(data).digest()
+        if study_uid and digest in seen:
+            sentence = "The file is a copy of another one in the folder."
+            not_read.append(NotRead(path, "copy", sentence, damaged=False))
+        elif study_uid:
+            seen.add(digest)
             studies.setdefault(study_uid, []).append(path)
         else:
             sentence = "The instance states no study."

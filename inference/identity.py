@@ -50,7 +50,7 @@ class IdentityWatch:
             self.identity = identity
         self._compare(identity, self.identity)
         if instance.sop_instance_uid in self._seen:
-            raise IncompleteSeries("The archive sent the same instance twice.")
+            raise IncompleteSeries("Two instances of the series have the same UID.")
         self._seen.add(instance.sop_instance_uid)
 
     def _meet_expectation(self, identity: StudyIdentity) -> None:

@@ -47,6 +47,19 @@ def test_a_damaged_dicom_file_is_told_from_another_file(tmp_path: Path) -> None:
     assert torn.damaged
 
 
+def test_of_copies_one_is_read_and_the_others_are_named(tmp_path: Path) -> None:
+    write_study(tmp_path / "a", "one")
+    (tmp_path / "backup").mkdir()
+    for number in (0, 3):
+        (tmp_path / "backup" / f"{number}").write_bytes((tmp_path / f"a/{number}.dcm").read_bytes())
+    (study,), not_read = group_studies(files_in(tmp_path), Limits())
+    assert len(study.files) == 6
+    assert [(each.file.name, each.kind, each.damaged) for each in not_read] == [
+        ("0", "copy", False),
+        ("3", "copy", False),
+    ]
+
+
 def test_a_file_may_stand_for_a_folder(tmp_path: Path) -> None:
     write_study(tmp_path / "a", "one")
     studies, _ = group_studies(files_in(tmp_path / "a" / "0.dcm"), Limits())
