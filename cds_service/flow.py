@@ -18,7 +18,7 @@ from cds_service.model_choice import ServedModels
 from fhir_mapping.bundle import require_same_study
 from fhir_mapping.errors import Contradiction, NotOurs
 from fhir_mapping.study import StudyRef
-from inference.analysis import Analysis, StudyIdentity
+from inference.analysis import Analysis, SeriesUse, StudyIdentity
 from inference.errors import IdentityMismatch
 from inference.evidence.objects import is_evidence
 from inference.pipeline import Analyser
@@ -70,6 +70,13 @@ class StudyChanged(ServiceError):
     retryable = True
 
 
+class SeriesNotWhole(ServiceError):
+    """Fewer images were read than the archive counts: its list may be capped without a word."""
+
+    kind = "incomplete"
+    retryable = True
+
+
 def analyse_study(ref: StudyRef, steps: Steps) -> tuple[Analysis, Kept | None]:
     """Take one study from the archive to the record.
 
@@ -90,6 +97,7 @@ def analyse_study(ref: StudyRef, steps: Steps) -> tuple[Analysis, Kept | None]:
     )
     analysis = _as_served(analysis, steps.models)
     check_identity(analysis, ref, accept_unverified=steps.accept_unverified)
+    check_whole(series, analysis.series)
     check_unchanged(series, steps.archive.series(ref.study_uid))
     if not analysis.results:
         return analysis, None
@@ -115,6 +123,17 @@ def check_identity(analysis: Analysis, ref: StudyRef, *, accept_unverified: bool
         require_same_study(analysis.identity, ref, accept_unverified=accept_unverified)
     except (Contradiction, NotOurs) as error:
         raise IdentityMismatch(error.sentence) from None
+
+
+def check_whole(counted: Sequence[SeriesFacts], read: Sequence[SeriesUse]) -> None:
+    """Refuse a series of which fewer images were read than the archive counts (0020,1209).
+
+    Raises:
+        SeriesNotWhole: "none" of a part is not "none" of the series.
+    """
+    counts = {facts.series_uid: facts.instances or 0 for facts in counted}
+    if any(use.used and (use.instances or 0) < counts.get(use.series_uid, 0) for use in read):
+        raise SeriesNotWhole("the archive counts more images in the series than it gives")
 
 
 def check_unchanged(before: Sequence[SeriesFacts], after: Sequence[SeriesFacts]) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from cds_service.clients import dicomjson as dj
 from cds_service.clients import multipart
 from cds_service.clients.errors import (
     BadAnswer,
@@ -43,6 +44,7 @@ class Source(Protocol):
     def instances(
         self, study_uid: str, series_uid: str, deadline: Deadline | None = None
     ) -> tuple[str, ...]: ...
+    def metadata(self, study_uid: str, series_uid: str) -> tuple[dj.Element, ...]: ...
     def learn_accept(self, accept: str) -> None: ...
     def learn_single_instances(self) -> None: ...
 
@@ -89,7 +91,19 @@ class Retrieval:
             if len(self._have) > before:
                 rounds.made = 0
         if not self._have <= set(listed) and not self._have <= set(self._list()):
+            self._compare_with_headers()
+
+    def _compare_with_headers(self) -> None:
+        """More came than the list holds; a list may be capped without a word, headers are not."""
+        try:
+            headers = self._archive.metadata(self._study, self._series)
+        except (BadAnswer, NotFound, Rejected):
+            headers = ()
+        known = {dj.uid(header, "00080018") for header in headers}
+        if not self._have <= known:
             raise ForeignInstance(f"{self._peer} sent an instance that it does not list.")
+        if not known <= self._have:
+            raise self._incomplete()
 
     def some(self, uids: Sequence[str]) -> Iterator[bytes]:
         """Only these instances, each once; see `dicomweb.Archive.retrieve_some`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import threading
 import time
@@ -15,6 +16,7 @@ from cds_service.clients.errors import (
     BadAnswer,
     CircuitOpen,
     ForeignInstance,
+    Incomplete,
     RedirectRefused,
     ServerError,
     Throttled,
@@ -241,6 +243,30 @@ def test_an_instance_that_is_not_listed_ends_the_retrieval() -> None:
     held = FaultyArchive(series, listed=list(series.instances)[:2])
     with FaultyServer(held) as server, pytest.raises(ForeignInstance):
         list(archive(server).retrieve(series.study_uid, series.series_uid))
+
+
+@pytest.mark.parametrize(("headers", "fault"), [(3, None), (4, Incomplete), (2, ForeignInstance)])
+def test_a_list_that_is_capped_without_a_word_is_compared_with_the_headers(
+    headers: int, fault: type[UpstreamError] | None
+) -> None:
+    """Orthanc with LimitFindInstances: 51 are listed, the rest of the series comes all the same."""
+    series = Series.of(3)
+    held = FaultyArchive(series, listed=list(series.instances)[:2])
+    uids = [*series.instances, "1.2.3.4"][:headers]
+    rows = [{"00080018": {"vr": "UI", "Value": [uid]}} for uid in uids]
+
+    def capped(seen: Seen) -> Reply:
+        if seen.path.endswith("/metadata"):
+            return json_answer(json.dumps(rows), "application/dicom+json")
+        return held(seen)
+
+    with FaultyServer(capped) as server:
+        arriving = archive(server).retrieve(series.study_uid, series.series_uid)
+        if fault is None:
+            assert sorted(arriving) == sorted(series.instances.values())
+        else:
+            with pytest.raises(fault):
+                list(arriving)
 
 
 def test_an_instance_that_is_stored_meanwhile_is_welcome() -> None:

@@ -55,6 +55,12 @@ def partial(study: str) -> list[Held]:
     return [held]
 
 
+def capped(study: str) -> list[Held]:
+    """Eleven are listed and given, and twelve are counted."""
+    counted = {"00201209": {"vr": "IS", "Value": [12]}}
+    return [Held.of(drawn_series(study, 11), says=counted)]
+
+
 def truncated_jpeg_2000(study: str) -> list[Held]:
     """Every codestream ends early."""
     files = []
@@ -217,6 +223,7 @@ CASES: dict[str, tuple[Callable[[str], list[Held]], str, set[str]]] = {
     "no series": (no_series, FAILED, {"gone"}),
     "no instances": (no_instances, FAILED, {"incomplete"}),
     "partial": (partial, FAILED, {"incomplete"}),
+    "capped": (capped, FAILED, {"incomplete"}),
     "fewer pixels than declared": (fewer_pixels, FAILED, {"damaged"}),
     "truncated JPEG 2000": (truncated_jpeg_2000, FAILED, {"undecodable"}),
     "RLE bomb": (bomb("run_lengths_declared"), FAILED, {"too-large", "undecodable"}),
