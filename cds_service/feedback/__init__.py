@@ -4,7 +4,7 @@
 
     a card goes out       CardLedger.issued    which study, images and models it speaks of
     somebody answers it   CardLedger.note      once, whatever is repeated; counted by model version
-    the next hook         CardLedger.answers   what was overridden does not come back
+    the next hook         CardLedger.told      what was overridden does not come back
 
 The comment of an answer is free text and may name a patient: it is never kept.
 """

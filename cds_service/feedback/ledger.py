@@ -114,29 +114,25 @@ class CardLedger:
         with redis_reached():
             return bool(self._redis.transaction(settle, name, value_from_callable=True))
 
-    def answers(self, studies: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """Outcome by claim by study; empty if Redis fails, since a finding is not to be lost."""
-        try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                self.ask(pipeline, studies)
-                rows = pipeline.execute()
-        except (RedisError, OSError) as error:
-            _log.warning("answered cards not known", extra={"kind": type(error).__name__})
-            return {}
-        return self.told(studies, rows)
-
     def ask(self, pipeline: Pipeline, studies: Sequence[str]) -> None:
-        """Put the question of `answers` into somebody's round trip."""
+        """Put into somebody's round trip what was answered of these studies."""
         for study in studies:
             pipeline.hgetall(ANSWERS.format(study))
 
     def told(
-        self, studies: Sequence[str], rows: Sequence[Mapping[bytes, bytes]]
+        self, studies: Sequence[str], rows: Sequence[Mapping[bytes, bytes] | Exception]
     ) -> Mapping[str, Mapping[str, str]]:
-        """The answers to `ask`, as `answers` has them."""
+        """What came back for `ask`: outcome by claim by study.
+
+        A study whose answers could not be read has none, since a finding is not to be lost.
+        """
+        lost = [row for row in rows if isinstance(row, Exception)]
+        if lost:
+            _log.warning("answered cards not known", extra={"kind": type(lost[0]).__name__})
         return {
             study: {claim: answer.outcome for claim, answer in self._answers(study, row)}
             for study, row in zip(studies, rows, strict=True)
+            if not isinstance(row, Exception)
         }
 
     def tallies(self) -> tuple[Tally, ...]:

@@ -5,12 +5,10 @@ A hook has some milliseconds, and each question to Redis of its own costs a part
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from cds_service.feedback import CardLedger
 from cds_service.hooks.ports import Known
@@ -18,8 +16,6 @@ from cds_service.model_choice import ServedModels
 from cds_service.queue.errors import redis_reached
 from cds_service.queue.records import StudyRecords
 from cds_service.switches import DISABLED, switched_off
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,6 @@ class Look:
     def __call__(self, tenant: str, studies: Sequence[str]) -> Known:
         """What is known of these studies, by their opaque ids.
 
-        Answers that cannot be read are none, since a finding is not to be lost.
-
         Raises:
             QueueUnavailable: Redis did not answer.
         """
@@ -44,15 +38,12 @@ class Look:
             self.records.ask(pipeline, studies)
             self.ledger.ask(pipeline, studies)
             disabled, *rows = pipeline.execute(raise_on_error=False)
-            answered = rows[len(studies) :]
-            for row in (disabled, *rows[: len(studies)]):
+            records, answers = rows[: len(studies)], rows[len(studies) :]
+            for row in (disabled, *records):
                 if isinstance(row, Exception):
                     raise row
-        if any(isinstance(row, RedisError) for row in answered):
-            _log.warning("answered cards not known", extra={"kind": "malformed"})
-            answered = [{}] * len(studies)
         return Known(
             served=self.served(tenant, switched_off(disabled).keys()),
-            records=[record for record, _ in self.records.told(studies, rows[: len(studies)])],
-            answers=self.ledger.told(studies, answered),
+            records=[record for record, _ in self.records.told(studies, records)],
+            answers=self.ledger.told(studies, answers),
         )

@@ -219,6 +219,7 @@ def retention(about: Subject) -> list[Json]:
         _kept("the call and its prefetch", "memory of the web process", 0),
         _kept("the EHR's access token", "memory, for one call", 0),
         _kept("our own access token", "memory", LONGEST_TOKEN_S),
+        _kept("the patient's name in a launch's banner", "memory, for one answer", 0),
         _kept("images (DICOM)", "memory of one worker, for one analysis", 0),
         _kept("the order of an analysis, sealed", "queue", KEEP_S),
         _kept("state and result of a study, under an opaque id", "queue", KEEP_S),
@@ -231,7 +232,7 @@ def retention(about: Subject) -> list[Json]:
         _kept("answers to cards, without their free text", "queue", ANSWERS_KEPT_S),
         _kept("results", f"FHIR server, {'written' if _writes(about) else 'not written'}", None),
         _kept(f"DICOM objects of results: {_objects(about)}", "image archive", None),
-        _kept("audit trail: ids of resources, the patient's too", _audited(about), None),
+        _kept("audit trail: ids of resources, patient's and user's too", _audited(about), None),
         _kept("logs and metrics: opaque ids and listed words", "the site's own log", None),
     ]
 

@@ -19,7 +19,8 @@ class AuditSettings(Part):
 
     file: Path | None = None
     """The file of JSON lines, mode 600; empty is ``audit.jsonl`` in the state folder. It names
-    patients by the logical ids of their resources: keep it like the EHR's own log."""
+    patients, and the users for whom a chart was read, by the logical ids of their resources: keep
+    it like the EHR's own log."""
 
     file_mib: int = Field(default=64, ge=1, le=4096)
     """Above this size the file is set aside as ``.1``, the one before it as ``.2``, and so on."""

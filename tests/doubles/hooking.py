@@ -33,6 +33,7 @@ from cds_service.web import WebDependencies, create_app, web_metrics
 from fhir_mapping.addresses import ArchiveAddresses
 from fhir_mapping.study import patient_ref, study_ref
 from tests.doubles import ehr
+from tests.doubles.answered import answers
 from tests.reference.cards.states import FINDING
 
 PATIENT_VIEW = "/cds-services/imaging-ai-patient-view"
@@ -279,7 +280,7 @@ class Site:
 
     def look(self, _: str, studies: Sequence[str]) -> Known:
         records = self.queue.get_many(studies)
-        return Known(self.models, records, self.ledger.answers(studies))
+        return Known(self.models, records, answers(self.redis, self.ledger, studies))
 
     @property
     def ledger(self) -> CardLedger:

@@ -600,12 +600,12 @@ def test_no_command_line_tool_names_anybody(story: Story) -> None:
 def test_no_file_of_the_site_names_anybody(story: Story) -> None:
     """Explanations are kept for weeks; the working folders are empty after their jobs.
 
-    The audit trail says whose chart was read, by the logical ids of resources and nothing else.
+    The audit trail says whose chart was read for whom, by logical ids and nothing else.
     """
     files = files_below(story.site.folder / "state")
     assert any(path.endswith("page.json") for path in files)
     audit = {path: files.pop(path) for path in list(files) if path.startswith("audit.jsonl")}
-    assert story.planted.found(audit, but=("patient id", "study id")) == {}
+    assert story.planted.found(audit, but=("patient id", "study id", "user")) == {}
     assert story.planted.found({f"{path}\n": content for path, content in files.items()}) == {}
     assert story.planted.within("\n".join(files)) == []
     assert [path for path in files if ".dcm" in path.lower()] == []

@@ -16,6 +16,7 @@ from cds_service.claims import EXTENSION
 from cds_service.cli import group
 from cds_service.feedback import Feedback
 from cds_service.settings import load
+from tests.doubles.answered import answers
 
 pytestmark = pytest.mark.peer
 
@@ -81,7 +82,9 @@ def test_what_is_not_there_ends_with_3(config: Path, line: list[str]) -> None:
     assert ended.exit_code == 3, ended.output
 
 
-def test_feedback_is_listed_by_model_version_and_cards_come_back(config: Path) -> None:
+def test_feedback_is_listed_by_model_version_and_cards_come_back(
+    config: Path, valkey_server: Any
+) -> None:
     ledger, study = Site(load(config)).card_ledger(patient=False), "5d" * 16
     models = [{"model": BRAIN, "version": "0.2.0"}]
     for number, outcome in enumerate(["overridden", "overridden", "overridden", "accepted"]):
@@ -97,7 +100,7 @@ def test_feedback_is_listed_by_model_version_and_cards_come_back(config: Path) -
         ("overridden", "disagree", 3),
     ]
     assert run(config, "feedback", "forget", study) == f"{study}: its cards are shown again\n"
-    assert ledger.answers([study]) == {study: {}}
+    assert answers(Redis.from_url(valkey_server.url), ledger, [study]) == {study: {}}
 
 
 def test_no_feedback_is_an_empty_table_and_an_empty_list(config: Path) -> None:

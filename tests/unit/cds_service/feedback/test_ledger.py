@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
 from cds_service.claims import EXTENSION, Card, claims_of
 from cds_service.feedback import CardLedger, Feedback, Tally
 from cds_service.feedback.ledger import ANSWERS, ANSWERS_KEPT_S, CARD, CARD_KEPT_S
 from cds_service.queue import QueueUnavailable, web_connection
 from cds_service.queue.payload import Sealer
+from tests.doubles.answered import answers
 
 pytestmark = pytest.mark.peer
 
@@ -63,16 +65,19 @@ def answer(
     return Feedback(to["uuid"], outcome, reason, at_s)
 
 
-def settled(ledger: CardLedger, of: Card) -> set[str]:
-    return {ledger.answers([STUDY])[STUDY].get(claim, "open") for claim in claims_of(of)}
+def settled(redis: Redis, ledger: CardLedger, of: Card) -> set[str]:
+    said = answers(redis, ledger, [STUDY])[STUDY]
+    return {said.get(claim, "open") for claim in claims_of(of)}
 
 
-def test_an_answer_is_kept_once_and_counted_by_model_version(ledger: CardLedger) -> None:
+def test_an_answer_is_kept_once_and_counted_by_model_version(
+    redis: Redis, ledger: CardLedger
+) -> None:
     shown = card(BRAIN)
     ledger.issued("north", "service", [shown])
     assert ledger.note("north", [answer(shown), answer(shown)]) == [answer(shown)]
     assert ledger.note("north", [answer(shown)]) == []
-    assert settled(ledger, shown) == {"overridden"}
+    assert settled(redis, ledger, shown) == {"overridden"}
     assert ledger.tallies() == (Tally(*BRAIN, "overridden", "disagree", 1),)
 
 
@@ -94,23 +99,25 @@ def test_a_card_of_two_models_counts_for_both(ledger: CardLedger) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_two_answers_the_later_one_counts_in_whichever_order(
-    ledger: CardLedger, order: int
+    redis: Redis, ledger: CardLedger, order: int
 ) -> None:
     shown = card(BRAIN)
     ledger.issued("north", "service", [shown])
     first, last = answer(shown, at_s=NOW_S - 60), answer(shown, "accepted", "none", NOW_S - 30)
     for each in (first, last)[::order]:
         ledger.note("north", [each])
-    assert settled(ledger, shown) == {"accepted"}
+    assert settled(redis, ledger, shown) == {"accepted"}
     assert ledger.tallies() == (Tally(*BRAIN, "accepted", "none", 1),)
 
 
-def test_a_clock_that_is_ahead_does_not_have_the_last_word(ledger: CardLedger) -> None:
+def test_a_clock_that_is_ahead_does_not_have_the_last_word(
+    redis: Redis, ledger: CardLedger
+) -> None:
     shown = card(BRAIN)
     ledger.issued("north", "service", [shown])
     ledger.note("north", [answer(shown, at_s=NOW_S * 2)])
     assert ledger.note("north", [answer(shown, "accepted", "none", NOW_S)])
-    assert settled(ledger, shown) == {"accepted"}
+    assert settled(redis, ledger, shown) == {"accepted"}
 
 
 @pytest.mark.parametrize(
@@ -118,30 +125,33 @@ def test_a_clock_that_is_ahead_does_not_have_the_last_word(ledger: CardLedger) -
     [card(("brain-mri-tumour", "1.0.1")), card(BRAIN, images="cd" * 8), card(("other", "1.0.0"))],
     ids=["another version", "a study that has grown", "another model"],
 )
-def test_another_claim_is_not_settled_with_it(ledger: CardLedger, other: Card) -> None:
+def test_another_claim_is_not_settled_with_it(
+    redis: Redis, ledger: CardLedger, other: Card
+) -> None:
     shown = card(BRAIN)
     ledger.issued("north", "service", [shown])
     ledger.note("north", [answer(shown)])
-    assert settled(ledger, other) == {"open"}
-    assert settled(ledger, card(BRAIN)) == {"overridden"}
+    assert settled(redis, ledger, other) == {"open"}
+    assert settled(redis, ledger, card(BRAIN)) == {"overridden"}
 
 
 def test_a_card_without_an_answer_of_a_model_is_settled_by_its_own_name(
+    redis: Redis,
     ledger: CardLedger,
 ) -> None:
     waiting = card()
     ledger.issued("north", "service", [waiting])
     ledger.note("north", [answer(waiting)])
-    assert settled(ledger, waiting) == {"overridden"}
-    assert settled(ledger, card()) == {"open"}
+    assert settled(redis, ledger, waiting) == {"overridden"}
+    assert settled(redis, ledger, card()) == {"open"}
     assert [tally.model for tally in ledger.tallies()] == ["none"]
 
 
-def test_a_tenant_answers_its_own_cards_only(ledger: CardLedger) -> None:
+def test_a_tenant_answers_its_own_cards_only(redis: Redis, ledger: CardLedger) -> None:
     shown = card(BRAIN)
     ledger.issued("north", "service", [shown])
     assert ledger.note("south", [answer(shown)]) == []
-    assert settled(ledger, shown) == {"open"}
+    assert settled(redis, ledger, shown) == {"open"}
     assert ledger.tallies() == ()
 
 
@@ -161,7 +171,7 @@ def test_what_somebody_else_wrote_silences_nothing(
     ledger.issued("north", "service", [shown])
     for claim in claims_of(shown):
         redis.hset(ANSWERS.format(STUDY), claim, junk)
-    assert settled(ledger, shown) == {"open"}
+    assert settled(redis, ledger, shown) == {"open"}
     redis.set(CARD.format(shown["uuid"]), junk)
     assert ledger.note("north", [answer(shown)]) == []
 
@@ -176,15 +186,15 @@ def test_an_answer_cannot_be_moved_to_another_study_or_claim(
     (claim,) = claims_of(shown)
     redis.hset(ANSWERS.format(elsewhere), claim, text)
     redis.hset(ANSWERS.format(STUDY), "another", text)
-    assert ledger.answers([elsewhere]) == {elsewhere: {}}
-    assert set(ledger.answers([STUDY])[STUDY]) == {claim}
+    assert answers(redis, ledger, [elsewhere]) == {elsewhere: {}}
+    assert set(answers(redis, ledger, [STUDY])[STUDY]) == {claim}
 
 
 def test_an_answer_of_another_secret_silences_nothing(redis: Redis, ledger: CardLedger) -> None:
     shown = card(BRAIN)
     ledger.issued("north", "service", [shown])
     ledger.note("north", [answer(shown)])
-    assert settled(ledger_of(redis, b"fedcba9876543210" * 2), shown) == {"open"}
+    assert settled(redis, ledger_of(redis, b"fedcba9876543210" * 2), shown) == {"open"}
 
 
 def test_cards_and_answers_expire_and_counts_do_not(redis: Redis, ledger: CardLedger) -> None:
@@ -197,12 +207,12 @@ def test_cards_and_answers_expire_and_counts_do_not(redis: Redis, ledger: CardLe
     assert all(abs(lives[name] - kept[name]) < 5 for name in kept)
 
 
-def test_an_operator_lets_the_cards_of_a_study_come_back(ledger: CardLedger) -> None:
+def test_an_operator_lets_the_cards_of_a_study_come_back(redis: Redis, ledger: CardLedger) -> None:
     shown = card(BRAIN)
     ledger.issued("north", "service", [shown])
     ledger.note("north", [answer(shown)])
     assert [ledger.forget(STUDY), ledger.forget(STUDY)] == [True, False]
-    assert settled(ledger, shown) == {"open"}
+    assert settled(redis, ledger, shown) == {"open"}
     assert [tally.cards for tally in ledger.tallies()] == [1]
 
 
@@ -220,7 +230,7 @@ def test_a_tally_is_found_again() -> None:
 def test_without_redis_a_finding_is_shown_and_feedback_is_refused() -> None:
     away = ledger_of(web_connection("redis://127.0.0.1:1/0"))
     away.issued("north", "service", [card(BRAIN)])
-    assert away.answers([STUDY]) == {}
+    assert away.told([STUDY], [RedisError("WRONGTYPE")]) == {}
     for ask in (away.tallies, lambda: away.forget(STUDY), lambda: away.note("n", [answer(card())])):
         with pytest.raises(QueueUnavailable):
             ask()

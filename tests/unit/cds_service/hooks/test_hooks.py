@@ -97,16 +97,6 @@ def test_a_card_that_was_overridden_comes_back_nowhere(hook: str) -> None:
     assert answer_to(at, hook, golden(hook)["request"])["cards"] == []
 
 
-def test_a_ledger_that_does_not_answer_hides_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    at, _ = chart_site()
-
-    def fail(*_: Any) -> list[bytes | None]:
-        raise OSError("gone")
-
-    monkeypatch.setattr(at.redis, "hgetall", fail)
-    assert len(answer_to(at, "order-sign", golden("order-sign")["request"])["cards"]) == 2
-
-
 PRIORITIES = {
     PATIENT_VIEW: "stat",
     ORDER_SELECT: "routine",
