@@ -41,6 +41,7 @@ from cds_service.smart.pages import LaunchPages
 from cds_service.smart.state import Departure
 from cds_service.summary import StudySummary
 from cds_service.viewer.render import Pages
+from fhir_mapping.banner import PatientBanner, patient_banner
 from fhir_mapping.bundle import report_bundle
 from fhir_mapping.context import ModelFacts
 from fhir_mapping.outcome import outcome
@@ -219,6 +220,15 @@ def test_a_page_shows_it_as_text(name: str, text: str) -> None:
     assert all(address.startswith(("/root/", "#")) for address in page.addresses)
 
 
+def _banner(said: str) -> PatientBanner:
+    """Of a Patient that says this in all that a banner shows, written out and in parts."""
+    parts = {"family": said, "given": [said, said], "prefix": [said], "use": "usual"}
+    name = [{"use": "official", "text": said} if said else {}, parts]
+    read = patient_banner({"name": name, "birthDate": said, "gender": said})
+    assert (read.born, read.gender) == ("", "")
+    return PatientBanner(read.name, said, said)
+
+
 @payload
 def test_a_page_of_a_launch_shows_it_as_text(text: str) -> None:
     def pages(said: str) -> list[Skeleton]:
@@ -227,6 +237,8 @@ def test_a_page_of_a_launch_shows_it_as_text(text: str) -> None:
             LAUNCH_PAGES.arrive(said, said),
             LAUNCH_PAGES.choose([(said, "/root/e/x")]),
             LAUNCH_PAGES.ended(LaunchError(said)),
+            LAUNCH_PAGES.under(_banner(said), [(said, "/root/e/x")]),
+            LAUNCH_PAGES.under(_banner(said), [(said, "/root/e/x"), (said, "/root/e/y")]),
         )
         return [Skeleton(each) for each in made]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from cds_service.security.links import Links
 from cds_service.settings import Settings
+from docs.openapi_page import whole_application
 from tests.doubles import ehr, hooking
 
 SECRET = "0123456789-0123456789-0123456789"
@@ -106,3 +108,20 @@ def test_a_launch_that_could_not_be_safe_is_refused(name: str) -> None:
 
 def test_two_tenants_of_one_server_may_be_there_if_one_launches() -> None:
     assert settings(TENANT, {**TENANT, **SOUTH, "smart_app": {}}).tenants[0].smart_app
+
+
+@pytest.mark.parametrize(
+    ("tenant", "ancestors"),
+    [
+        ({"smart_app": {"client_id": "scanhook"}}, "'self' https://ehr.example.org"),
+        ({}, "https://ehr.example.org"),
+    ],
+)
+def test_our_own_banner_may_frame_the_page_where_an_ehr_launches_it(
+    tmp_path: Path, tenant: dict[str, Any], ancestors: str
+) -> None:
+    own = {name: value for name, value in TENANT.items() if name != "smart_app"} | tenant
+    web = {"frame_ancestors": ["https://ehr.example.org"]}
+    app = whole_application(tmp_path, tenants=[own], web=web)
+    policy = app.test_client().get("/explanations/x").headers["Content-Security-Policy"]
+    assert policy.endswith(f"frame-ancestors {ancestors}")
