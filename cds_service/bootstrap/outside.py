@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from cds_service.bootstrap.auditing import Audits
 from cds_service.clients.backend_auth import BackendServices
-from cds_service.clients.credentials import FixedHeaders, NoCredential
+from cds_service.clients.credentials import FixedHeaders, MountedSecret, NoCredential
 from cds_service.clients.dicomweb import Archive
 from cds_service.clients.fhir import FhirServer
 from cds_service.clients.http import Credential, HttpClient, Request
@@ -200,14 +200,13 @@ class Outside:
 
 
 def _archive_credential(archive: ArchiveSettings) -> Credential:
-    token = archive.bearer_token.get_secret_value() or _secret_in(archive.bearer_token_file)
-    if token:
+    if token := archive.bearer_token.get_secret_value():
         return FixedHeaders.bearer(token)
-    if archive.username:
-        password = archive.password.get_secret_value() or _secret_in(archive.password_file)
-        return FixedHeaders.basic(archive.username, password)
-    return NoCredential()
-
-
-def _secret_in(file: Path | None) -> str:
-    return file.read_text(encoding="utf-8").strip() if file else ""
+    if archive.bearer_token_file:
+        return MountedSecret(archive.bearer_token_file, FixedHeaders.bearer)
+    if not archive.username:
+        return NoCredential()
+    password = archive.password.get_secret_value()
+    if archive.password_file and not password:
+        return MountedSecret(archive.password_file, partial(FixedHeaders.basic, archive.username))
+    return FixedHeaders.basic(archive.username, password)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
+from cds_service.clients.errors import Refused
 from cds_service.security.egress import Allowance, NotAllowed, Origin
 
 
@@ -44,6 +47,38 @@ class FixedHeaders:
     def renew(self, refused: Mapping[str, str]) -> bool:
         """They would be the same again."""
         return False
+
+
+class MountedSecret:
+    """Headers made of a secret in a file, which may be replaced while we run: a short-lived token.
+
+    It is read with every call; while it cannot be, or is empty, the last one counts.
+    """
+
+    def __init__(self, file: Path, headers: Callable[[str], FixedHeaders]) -> None:
+        self._file = file
+        self._headers = headers
+        self._last = ""
+
+    def headers(self, allowance: Allowance, deadline_s: float) -> Mapping[str, str]:
+        """The headers with the secret that is in the file now.
+
+        Raises:
+            Refused: there was none yet.
+        """
+        if not self._read():
+            raise Refused(f"The file with the secret for {allowance.name} cannot be read.")
+        return self._headers(self._last).headers(allowance, deadline_s)
+
+    def _read(self) -> str:
+        with suppress(OSError, UnicodeError):
+            self._last = self._file.read_text(encoding="utf-8").strip() or self._last
+        return self._last
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """Whether another secret has been put there meanwhile."""
+        secret = self._read()
+        return bool(secret) and self._headers(secret)._headers != dict(refused)
 
 
 class ForwardedToken:

@@ -55,13 +55,14 @@ class ArchiveSettings(Part):
     """For Basic authentication."""
 
     password_file: Path | None = None
-    """The password as a file (a mounted secret), instead of `password`."""
+    """The password as a file (a mounted secret), instead of `password`; read with every call."""
 
     bearer_token: SecretStr = SecretStr("")
     """For bearer authentication; wins over username and password."""
 
     bearer_token_file: Path | None = None
-    """The token as a file, instead of `bearer_token`."""
+    """The token as a file, instead of `bearer_token`; read with every call, so that whoever fetches
+    short-lived tokens can replace it."""
 
     private_network: bool = False
     """The host's name may resolve to a private address, as inside a hospital; an address that
