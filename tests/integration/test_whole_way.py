@@ -81,12 +81,13 @@ def site(
         site.stop()
 
 
-def a_head(orthanc: Orthanc, name: str) -> tuple[str, int]:
+def a_head(orthanc: Orthanc, name: str, **elements: Any) -> tuple[str, int]:
     """(study UID, instances) of a drawn head series that the archive now holds."""
     series = axial_series(
         pixels=lambda n: head(256, 256, seed=n),
         StudyInstanceUID=uid(name),
         SeriesInstanceUID=uid(name, "series"),
+        **elements,
     )
     for index, each in enumerate(series):
         each.SOPInstanceUID = uid(name, index)
@@ -130,6 +131,26 @@ def test_the_same_chart_opened_again_writes_nothing_twice(
         site.cards("p2", prefetch)
     assert len(found(sekmet, "DiagnosticReport", patient="p2")) == 1
     assert len(found(sekmet, "Observation", patient="p2")) == 1
+
+
+def test_a_study_without_a_uid_is_found_by_its_number_and_analysed_once(
+    site: Site, sekmet: Sekmet, orthanc: Orthanc
+) -> None:
+    """Two patients' studies have the number: this one's is read, and written under its UID."""
+    study_uid, instances = a_head(orthanc, "numbered", AccessionNumber="LOCK-7")
+    a_head(orthanc, "numbered elsewhere", AccessionNumber="LOCK-7", PatientID="SOMEBODY-ELSE")
+    prefetch = chart("p14", study_uid, instances, PATIENT_ID)
+    (entry,) = prefetch["studies"]["entry"]
+    entry["resource"]["identifier"] = [
+        {"type": {"coding": [{"code": "ACSN"}]}, "value": "LOCK-7", "system": "urn:test:acsn"}
+    ]
+    put(sekmet, prefetch["patient"], entry["resource"])
+    (card,) = site.ended("p14", prefetch)
+    assert said(card)["state"] in ("final", "abstained"), (said(card), site.logs())
+    (again,) = site.cards("p14", prefetch)
+    assert again["uuid"] == card["uuid"], "the chart names it as it was named before"
+    (observation,) = found(sekmet, "Observation", patient="p14")
+    assert observation["derivedFrom"][0]["identifier"]["value"] == f"urn:oid:{study_uid}"
 
 
 def test_the_images_of_another_patient_are_refused_and_nothing_is_written(
