@@ -122,7 +122,7 @@ class _Reader:
 
     def _headers(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}
-        taken = 0
+        taken, name = 0, ""
         while True:
             end = self._window.find(b"\n", HEADER_CAP_BYTES)
             line = self._window.take(end + 1)
@@ -131,10 +131,14 @@ class _Reader:
                 raise TooLarge(f"A part of the answer of {self._peer} has too many headers.")
             if not line.strip():
                 return headers
-            name, colon, value = line.decode("latin-1").partition(":")
+            before, colon, value = line.decode("latin-1").partition(":")
+            if name and line[:1] in b" \t":  # RFC 5322 2.2.3: it goes on from the line before
+                headers[name] += " " + line.decode("latin-1").strip()
+                continue
             if not colon:
                 raise BadAnswer(f"A part of the answer of {self._peer} has a broken header.")
-            headers[name.strip().lower()] = value.strip()
+            name = before.strip().lower()
+            headers[name] = value.strip()
 
     def _body(self, headers: Mapping[str, str]) -> bytes:
         size = headers.get("content-length", "")

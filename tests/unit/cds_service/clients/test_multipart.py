@@ -26,6 +26,7 @@ def bodies(body: bytes, *, size: int = 7, content_type: str = TYPE, cap: int = M
 CASES = {
     "plain": b"--bnd\r\nContent-Type: application/dicom\r\n\r\nAB\r\n--bnd--\r\n",
     "no line after the end": b"--bnd\r\n\r\nAB\r\n--bnd--",
+    "folded header": b"--bnd\r\nContent-Type: a/b;\r\n c=d:e\r\n\tx\r\n\r\nAB\r\n--bnd--\r\n",
     "line feeds only": b"--bnd\nContent-Type: x\n\nAB\n--bnd--\n",
     "preamble and epilogue": b"hello --bnd?\r\n--bnd\r\n\r\nAB\r\n--bnd--\r\nbye --bnd\r\n",
     "leading empty line": b"\r\n--bnd\r\n\r\nAB\r\n--bnd--",
@@ -43,6 +44,12 @@ CASES = {
 @pytest.mark.parametrize("size", [1, 3, 10_000])
 def test_one_part_is_found_in_all_these_spellings(case: str, size: int) -> None:
     assert bodies(CASES[case], size=size) == [b"AB"]
+
+
+def test_a_folded_header_is_read_as_one_line() -> None:
+    body = b"--bnd\r\nContent-Type: a/b;\r\n c=d\r\n\r\nAB\r\n--bnd--"
+    (part,) = parts([body], TYPE, part_cap_bytes=MIB, peer="the archive")
+    assert media_type(part.headers["content-type"]) == ("a/b", {"c": "d"})
 
 
 @pytest.mark.parametrize("lengths", [True, False])
