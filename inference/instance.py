@@ -149,6 +149,10 @@ def read_instance(data: bytes, limits: Limits) -> Instance:
     )
 
 
+_PIXEL_MEANING = ("ImageType", "ComplexImageComponent", "AcquisitionContrast")
+"""What is measured; the last two are those of enhanced MR (PS3.3 C.8.13.3.1)."""
+
+
 def facts_of(instance: Instance, instances: int | None = None) -> SeriesFacts:
     """What one instance's header says of its series; `instances` is their number, if known."""
     header, layout = instance.header, instance.layout
@@ -160,7 +164,7 @@ def facts_of(instance: Instance, instances: int | None = None) -> SeriesFacts:
             description=text_of(header, "SeriesDescription"),
             protocol=text_of(header, "ProtocolName"),
             body_part=text_of(header, "BodyPartExamined") or None,
-            image_type=tuple(str(part) for part in values_of(header, "ImageType")),
+            image_type=tuple(str(v) for k in _PIXEL_MEANING for v in values_of(header, k)),
             sop_class_uid=text_of(header, "SOPClassUID") or None,
             rows=layout.rows if layout else None,
             columns=layout.columns if layout else None,

@@ -70,7 +70,8 @@ def _region(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
 
 def _excluded(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
     """The reason names the manifest's word, never the series' own text (it may identify)."""
-    stated = [_words(text) for text in (series.description, *series.image_type)]
+    called = series.description or series.protocol
+    stated = [_words(text) for text in (called, *series.image_type)]
     for excluded in rule.excluded_words:
         if any(_contains(words, _words(excluded)) for words in stated):
             sentence = f"The series is described as {excluded!r}, which the model does not read."

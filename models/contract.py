@@ -53,6 +53,7 @@ class SeriesFacts:
     protocol: str = ""
     body_part: str | None = None
     image_type: tuple[str, ...] = ()
+    """Image Type (0008,0008), and what an enhanced image states of the kind beside it."""
     sop_class_uid: str | None = None
     rows: int | None = None
     columns: int | None = None

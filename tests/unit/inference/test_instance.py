@@ -65,6 +65,13 @@ def test_the_facts_are_what_the_header_states() -> None:
     assert (facts.rows, facts.columns, facts.samples_per_pixel, facts.instances) == (64, 64, 1, 3)
 
 
+def test_an_enhanced_image_says_elsewhere_what_its_pixels_mean() -> None:
+    """Phases and diffusion need not stand in Image Type (PS3.3 C.8.13.3.1)."""
+    stated = {"ComplexImageComponent": "PHASE", "AcquisitionContrast": "DIFFUSION"}
+    facts = facts_of(_read(**stated))
+    assert facts.image_type == ("ORIGINAL", "PRIMARY", "PHASE", "DIFFUSION")
+
+
 def test_what_is_not_stated_is_none() -> None:
     facts = facts_of(_read(Modality=None, SeriesNumber=None, BodyPartExamined=None))
     assert (facts.modality, facts.series_number, facts.body_part) == (None, None, None)

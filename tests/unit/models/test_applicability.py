@@ -78,6 +78,11 @@ def test_a_part_of_another_word_is_not_an_excluded_word(description: str) -> Non
     assert kinds(replace(HEAD_MR, description=description)) == []
 
 
+def test_the_protocol_stands_in_for_a_description_that_is_missing() -> None:
+    assert kinds(replace(HEAD_MR, description="", protocol="3pl scout")) == ["excluded-series"]
+    assert kinds(replace(HEAD_MR, description="t1 axial", protocol="scout, t1, t2")) == []
+
+
 def test_the_image_type_is_searched_too() -> None:
     assert kinds(replace(HEAD_MR, image_type=("DERIVED", "PRIMARY", "ADC"))) == ["excluded-series"]
 
