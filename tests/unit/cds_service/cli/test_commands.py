@@ -75,9 +75,8 @@ def test_a_folder_without_dicom_is_named(run: CliRunner, tmp_path: Path) -> None
 
 def test_a_study_that_cannot_be_analysed_ends_with_1(run: CliRunner, series: Path) -> None:
     held = (series / "0.dcm").read_bytes()
-    (series / "again.dcm").write_bytes(
-        held[:-1] + bytes([held[-1] ^ 1])
-    )  # another image of its UID
+    another = held[:-1] + bytes([held[-1] ^ 1])  # of the same UID
+    (series / "again.dcm").write_bytes(another)
     answer = run.invoke(group, ["analyse", str(series), "--json"])
     assert answer.exit_code == 1
     assert json.loads(answer.stdout)["studies"][0]["outcome"] == "failed"
