@@ -27,8 +27,9 @@ class Applicability:
     What a series does not state is not held against it, but for the modality; without a body part,
     another region in the names of study, protocol or series is (`models.regions`). `excluded_words`
     (each one or more words, lower case) are looked for as whole words in the series description,
-    or the protocol where there is none, and in the image type. `views` are the values of View Position (0018,5101) that are read, for
-    radiographs; none means any. The ages are in years, both included; none means any.
+    or the protocol where there is none, and in the image type. `views` are the values of View
+    Position (0018,5101) that are read, for radiographs; none means any. The ages are in years, both
+    included; none means any.
     """
 
     modalities: tuple[str, ...]
