@@ -253,5 +253,5 @@ def _in_words(cycles: Sequence[Cycle], images: int, recipe: Recipe) -> str:
         f"{len(sizes)} epochs for each network ({spread}), batches of {recipe.train.batch}, the "
         f"same {images} images, changes, losses and seed; int8 by the extremes of the same "
         "calibration images. Only EfficientNet-Lite has ImageNet weights; all else starts from "
-        "random ones."
+        "random ones. After so few epochs a figure says how soon a network learns, not how far."
     )
