@@ -258,8 +258,8 @@ def calibration(notes: CalibrationNotes | None) -> str:
     return (
         f"Probabilities are calibrated by {notes.method} (temperature {notes.temperature:.2f}). "
         f"On held-out test images they were off by {notes.ece * 100:.1f} percentage points on "
-        f"average (expected calibration error {notes.ece:.3f}); in other patients or on other "
-        "scanners they may be off by more."
+        f"average (expected calibration error {notes.ece:.3f}, in fp32); in other patients or on "
+        "other scanners they may be off by more."
     )
 
 

@@ -245,10 +245,11 @@ def explanation(manifest: Manifest, report: Report) -> str:
 
 def _about(report: Report) -> str:
     test = report["test"]
+    beside = " The int8 graph's are given with its precision." if report.get("int8") else ""
     return (
         f"{test['images']} images in {test['groups']} groups (patients, or clusters of "
         "near-copies) that are in no other split; nothing was chosen on them. Intervals: "
-        f"{report['intervals']}."
+        f"{report['intervals']}. The figures and pictures are those of the fp32 graph.{beside}"
     )
 
 

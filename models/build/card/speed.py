@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from models.build.card.text import number, paragraphs, percent, table
+from models.build.card.facts import external
+from models.build.card.text import interval, number, paragraphs, percent, spread, table
 from models.build.evaluate.figures import Report
 from models.build.measure.answers import markdown
 from models.manifest import Manifest
@@ -14,8 +15,36 @@ def precision(manifest: Manifest, report: Report) -> str:
     return paragraphs(
         "## Precision and compression",
         f"Served: **{chosen.preferred}**. {chosen.reason}",
+        _of_int8(report),
         _steps(report.get("compression")),
         _gates(report),
+    )
+
+
+def _of_int8(report: Report) -> str:
+    """What the int8 graph reaches, beside the figures above, which are the fp32 graph's."""
+    if not report.get("int8"):
+        return ""
+    test = report["int8"]["test"]
+    if report["task"] != "classification":
+        return (
+            f"The int8 graph on test: Dice {spread(test['dice'])}, 5th percentile "
+            f"{spread(test['dice_5th_percentile'])}, missed {interval(test['missed'])}."
+        )
+    away = external(report["int8"] | {"external_split": report.get("external_split")})
+    elsewhere = (
+        f" From elsewhere: {percent(away['accuracy'])} right without abstention, "
+        f"{percent(away['called_negative_abstaining'])} called negative with it."
+        if away
+        else ""
+    )
+    silent = test["abstaining"]
+    return (
+        f"The int8 graph on test: accuracy {interval(test['accuracy'])}, expected calibration "
+        f"error {number(test['ece'])}; with abstention {percent(silent['coverage'])} answered, "
+        f"{percent(silent['accuracy'])} of them right, "
+        f"{percent(silent['findings_called_negative'])} of the findings called negative."
+        f"{elsewhere}"
     )
 
 
