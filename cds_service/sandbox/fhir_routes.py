@@ -36,7 +36,7 @@ def fhir_routes(store: FhirStore, tokens: Tokens, base_url: Callable[[], str]) -
 
     @blueprint.errorhandler(FhirRefusal)
     def refuse(refusal: FhirRefusal) -> Response:
-        _log.warning("refused %s %s: %s", request.method, request.path, refusal.sentence)
+        _log.warning("a FHIR request was refused", extra={"status": refusal.status})
         return _json(refusal.outcome(), refusal.status)
 
     return blueprint

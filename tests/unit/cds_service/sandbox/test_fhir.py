@@ -126,6 +126,16 @@ def test_a_conditional_update_finds_its_resource_again(server: Server) -> None:
     assert server.count("Observation") == 1
 
 
+def test_a_refusal_is_logged_as_a_fixed_sentence(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was asked for may name a patient."""
+    server.send("GET", "/Patient/nobody-we-know")
+    said = [record for record in caplog.records if record.name.endswith("fhir_routes")]
+    assert [(record.msg, record.args) for record in said] == [("a FHIR request was refused", ())]
+    assert [vars(record)["status"] for record in said] == [404]
+
+
 def test_a_condition_that_matches_several_is_refused(server: Server) -> None:
     for _ in range(2):
         server.send("POST", "/Observation", observation("a"))
