@@ -148,5 +148,11 @@ def _show(found: list[tuple[str, Row]], *, as_json: bool) -> None:
     for name, row in found:
         add_row(table, name, row.reference, row.issued, row.state)
     console().print(table)
-    count = sum(bool(row.reference) for _, row in found)
-    click.echo(f"{count} found" + ("; not all could be looked for" if count < len(found) else ""))
+    click.echo(_summary([row for _, row in found]))
+
+
+def _summary(rows: list[Row]) -> str:
+    """How many were found; 0 is said only where everything could be looked for."""
+    count = sum(bool(row.reference) for row in rows)
+    said = [f"{count} found"] if count or not rows else []
+    return "; ".join([*said, *(["not all could be looked for"] if count < len(rows) else [])])

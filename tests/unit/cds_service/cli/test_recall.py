@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cds_service.cli import group
-from cds_service.writing.recall import UNASKED
+from cds_service.cli import group, recall
+from cds_service.writing.recall import DONE, UNASKED, Row
 from fhir_mapping.identity import IDENTIFIER_ROOT
 from tests.doubles.faulty_http import FaultyServer, answer
 from tests.doubles.fhir_server import FhirDouble
@@ -103,3 +103,30 @@ def test_a_server_that_fails_stops_no_other_tenants_recall(tmp_path: Path) -> No
         (row,) = json.loads(ended.stdout)
         assert (row["tenant"], row["state"]) == ("north", "failed: rejected")
         assert other.seen
+
+
+@pytest.mark.parametrize(
+    ("rows", "last"),
+    [
+        ([], "0 found"),
+        ([("", "failed: timeout")], "not all could be looked for"),
+        ([("", UNASKED)], "not all could be looked for"),
+        ([("Observation/1", DONE)], "1 found"),
+        (
+            [("Observation/1", DONE), ("", "failed: timeout")],
+            "1 found; not all could be looked for",
+        ),
+    ],
+)
+def test_nothing_is_said_to_be_found_where_it_could_not_be_looked_for(
+    rows: list[tuple[str, str]], last: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "scanhook.toml"
+    (tmp_path / "models").mkdir()
+    config.write_text(SETTINGS.format(state=tmp_path / "state", models=tmp_path / "models"))
+    found = [Row(reference, "", state) for reference, state in rows]
+    monkeypatch.setattr(recall, "_may_be_known", lambda *_: True)
+    monkeypatch.setattr(recall, "_rows", lambda *_: found)
+    command = ["--config", str(config), "recall", "--device", "toy@1"]
+    ended = CliRunner().invoke(group, command)
+    assert ended.output.splitlines()[-1] == last
