@@ -72,6 +72,7 @@ def examine(trial: Trial) -> Finding:
 def trials(site: Site, *, here: bool = False) -> Iterator[Trial]:
     """Everything that the settings name, nearest first; `here`, only a worker of this machine."""
     settings = site.settings
+    yield Trial("settings", "settings", lambda: "read, and fit to start with", "")
     for sentence in (*settings.warnings, *_telling_names(settings)):
         yield Trial("settings", "settings", partial(_warned, sentence), "")
     yield Trial(
@@ -134,14 +135,13 @@ def _tenant_trials(site: Site, tenant: TenantSettings) -> Iterator[Trial]:
             "make it with `scanhook keys new`, register what `scanhook keys jwks` prints, and let"
             " this user read it",
         )
-    if tenant.backend != "none":
-        yield Trial(
-            "fhir",
-            f"FHIR server of tenant {tenant.name}",
-            partial(_fhir, site, tenant),
-            "check fhir_base and client_id, register the output of `scanhook keys jwks`, and let"
-            " the EHR grant what is asked for (`scanhook register` lists the scopes)",
-        )
+    yield Trial(
+        "fhir",
+        f"FHIR server of tenant {tenant.name}",
+        partial(_fhir, site, tenant),
+        "check fhir_base and client_id, register the output of `scanhook keys jwks`, and let"
+        " the EHR grant what is asked for (`scanhook register` lists the scopes)",
+    )
     for feature in not_covered(site.settings, tenant):
         asked = ", ".join(feature.scopes)
         sentence = (
@@ -249,7 +249,7 @@ def _signing_key(path: Path) -> str:
 def _fhir(site: Site, tenant: TenantSettings) -> str:
     server = site.outside.backend(tenant)
     if server is None:
-        return "not used"
+        return f"not used by workers (backend {tenant.backend})"
     try:
         server.ping()
     finally:

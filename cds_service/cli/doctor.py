@@ -36,6 +36,8 @@ def command(
             _print(finding)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    elif not findings and not quiet:
+        click.echo("nothing to try: the settings name nothing of this kind")
     if not all(finding.well for finding in findings):
         raise SystemExit(EXIT_BAD_ANSWER)
 

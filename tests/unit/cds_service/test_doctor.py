@@ -156,6 +156,27 @@ def test_every_kind_that_is_tried_can_be_asked_for_alone(tmp_path: Path) -> None
         assert {finding["what"] for finding in found} == {what}, answer.output
 
 
+@pytest.mark.parametrize(
+    ("kinds", "line"),
+    [
+        (["settings"], "settings: read"),
+        (["fhir"], "FHIR server of tenant north: not used by workers (backend none)"),
+        (["scopes"], "nothing to try"),
+        (["launch", "scopes"], "nothing to try"),
+    ],
+)
+def test_each_kind_that_is_asked_for_has_an_answer(
+    kinds: list[str], line: str, tmp_path: Path
+) -> None:
+    config, text = tmp_path / "scanhook.toml", EVERYTHING.replace('"smart"', '"none"')
+    text = "\n".join(line for line in text.splitlines() if not line.startswith(("scopes", "smart")))
+    config.write_text(text.format(state=tmp_path))
+    asked = ["--config", str(config), "doctor", *(f"--only={kind}" for kind in kinds)]
+    answer = CliRunner().invoke(group, asked)
+    assert (answer.exit_code, len(answer.stdout.splitlines())) == (0, 1), answer.output
+    assert line in answer.stdout
+
+
 def test_a_model_that_fell_back_or_is_refused_is_not_well(url: str, tmp_path: Path) -> None:
     site = Site(Settings(environment="development", redis_url=url))
     name, connection = site.model_names[0], Redis.from_url(url)
