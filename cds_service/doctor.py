@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +16,13 @@ from cds_service.bootstrap.smart import registration
 from cds_service.errors import sentence_of
 from cds_service.features import in_words, not_covered
 from cds_service.queue import refuse_unsafe, web_connection, workers
+from cds_service.queue.errors import QueueUnavailable, redis_reached
 from cds_service.queue.listing import live_hosts
 from cds_service.security.keyring import load_key_ring
 from cds_service.security.keys import OPEN_TO_OTHERS, read_by_others
 from cds_service.serving import ServingBoard, not_served
 from cds_service.settings import ArchiveSettings, Settings, TenantSettings
+from cds_service.settings.production import queue_address
 from cds_service.shadow import ShadowLedger
 from cds_service.smart.configuration import Configurations
 from fhir_mapping.wording import FORBIDDEN, unsaid
@@ -63,6 +67,9 @@ def examine(trial: Trial) -> Finding:
     since = time.perf_counter()
     try:
         said, well = trial.run(), True
+    except NotTried as error:
+        said, well = error.sentence, False
+        trial = dataclasses.replace(trial, advice=error.advice)
     except Exception as error:  # noqa: BLE001  a doctor hears every complaint
         said, well = sentence_of(error) or type(error).__name__, False
     took_ms = (time.perf_counter() - since) * 1e3
@@ -183,13 +190,33 @@ def _store(site: Site) -> str:
 
 
 def _queue(site: Site) -> str:
-    connection = web_connection(site.settings.redis_url)
-    problems = refuse_unsafe(connection, production=False)
+    url = site.settings.redis_url
+    try:
+        problems = refuse_unsafe(web_connection(url), production=False)
+    except QueueUnavailable as error:
+        raise NotWell(f"{error.sentence} at {_place(url)}") from None
     if problems:
         raise NotWell("; ".join(problems))
     return "remembers and evicts nothing"
 
 
+def _place(redis_url: str) -> str:
+    """Where the queue is, without who asks."""
+    parts = queue_address(redis_url)
+    return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}")
+
+
+@contextmanager
+def _asking_the_queue() -> Iterator[None]:
+    """What only the queue knows cannot be tried without it; its own line says what to do."""
+    try:
+        with redis_reached():
+            yield
+    except QueueUnavailable:
+        raise NotTried from None
+
+
+@_asking_the_queue()
 def _clock(site: Site) -> str:
     seconds, microseconds = web_connection(site.settings.redis_url).time()
     skew_s = abs(time.time() - seconds - microseconds / 1e6)
@@ -198,6 +225,7 @@ def _clock(site: Site) -> str:
     return f"within {skew_s:.1f} s of the queue's"
 
 
+@_asking_the_queue()
 def _worker(site: Site, host: str) -> str:
     rows = workers(web_connection(site.settings.redis_url), time.time())
     fresh = [row for row in rows if row.heard_s < BEAT_S and host in ("", row.host)]
@@ -214,6 +242,7 @@ def _model(package: ModelPackage) -> str:
     return f"reference cases answered as built ({', '.join(package.precisions)})"
 
 
+@_asking_the_queue()
 def _served(site: Site) -> str:
     connection = web_connection(site.settings.redis_url)
     heard = ServingBoard(connection).heard(live_hosts(connection, time.time()))
@@ -271,3 +300,12 @@ class NotWell(Exception):
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.sentence = sentence
+
+
+class NotTried(NotWell):
+    """What is asked for is known to the queue alone, and that did not answer."""
+
+    advice = "see the line of the queue (`scanhook doctor --only queue`)"
+
+    def __init__(self) -> None:
+        super().__init__("not known: the queue did not answer")

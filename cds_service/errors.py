@@ -33,6 +33,19 @@ class UnsafeSettings(ServiceError):
         self.sentences = tuple(sentences)
 
 
+def reason_of(error: BaseException) -> str:
+    """What the system said first of all that led to `error`, else the class of the error itself.
+
+    No text of a library: that may hold an address or a credential.
+    """
+    links, link = [error], error.__cause__ or error.__context__
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    said = (each.strerror for each in reversed(links) if isinstance(each, OSError))
+    return next(filter(None, said), type(error).__name__)
+
+
 def sentence_of(error: BaseException) -> str | None:
     """What to tell a person of one of our errors or of the system's; None for any other.
 

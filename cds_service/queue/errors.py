@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from redis.exceptions import DataError, RedisError
 
-from cds_service.errors import ServiceError
+from cds_service.errors import ServiceError, reason_of
 
 
 class QueueError(ServiceError):
@@ -94,5 +94,5 @@ def redis_reached() -> Iterator[None]:
     except DataError:
         raise
     except (RedisError, OSError) as error:
-        sentence = f"the queue did not answer ({type(error).__name__})"
+        sentence = f"the queue did not answer ({reason_of(error)})"
         raise QueueUnavailable(sentence) from error

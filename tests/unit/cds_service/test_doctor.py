@@ -64,6 +64,19 @@ def test_a_worker_of_another_machine_is_not_this_ones(url: str, host: str) -> No
     assert "on this machine" in finding.said
 
 
+def test_without_a_queue_what_stands_behind_it_is_not_known(tmp_path: Path) -> None:
+    place = tmp_path / "nobody.sock"
+    site = Site(Settings(environment="development", redis_url=f"unix://me:planted@{place}"))
+    behind = ("queue", "clock", "worker", "models on the workers")
+    queue, *others = [examine(each) for each in trials(site) if each.what in behind]
+    assert "No such file or directory" in queue.said
+    assert queue.said.endswith(str(place))
+    assert "start Redis" in queue.advice
+    assert [each.said for each in others] == ["not known: the queue did not answer"] * 3
+    assert all("--only queue" in each.advice and not each.well for each in others)
+    assert "planted" not in f"{queue} {others}"
+
+
 def signing(folder: Path, spoil: Callable[[Path], object]) -> Finding:
     """What is said of a tenant's signing key after `spoil`."""
     file = folder / "key.json"
