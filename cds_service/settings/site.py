@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -230,7 +231,8 @@ def load(config: Path | None = None) -> Settings:
     """
     path = config or ConfigPath().config
     if path is not None and not path.is_file():
-        raise UnsafeSettings((f"the configuration file {path} is not there",))
+        said = "is not a file" if path.exists() else "is not there"
+        raise UnsafeSettings((f"the configuration file {path} {said}",))
 
     class SettingsFromFile(Settings):
         model_config = SettingsConfigDict(toml_file=path)
@@ -264,6 +266,11 @@ def _place(error: SettingsError | tomllib.TOMLDecodeError, path: Path | None) ->
 
 def _sentences(error: ValidationError) -> tuple[str, ...]:
     return tuple(
-        f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}"
+        f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {_said(item)}"
         for item in error.errors(include_input=False, include_url=False, include_context=False)
     )
+
+
+def _said(item: ErrorDetails) -> str:
+    """Our own sentences without what pydantic sets before them."""
+    return item["msg"].removeprefix("Value error, ")

@@ -176,6 +176,18 @@ def test_a_sidecar_on_this_machine_may_speak_plain_http(config: Path, host: str)
     assert archive_client.client.allowance.origin.scheme == "http"
 
 
+def test_a_folder_in_place_of_the_file_is_called_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeSettings, match="is not a file"):
+        load(tmp_path)
+
+
+def test_what_production_refuses_is_said_in_our_words_alone(config: Path) -> None:
+    config.write_text('base_url = "https://scanhook.example.org"')
+    with pytest.raises(UnsafeSettings) as refusal:
+        load(config)
+    assert str(refusal.value).startswith("settings: site_secrets is empty")
+
+
 def test_a_missing_file_is_named(config: Path) -> None:
     with pytest.raises(UnsafeSettings, match="is not there"):
         load(config)
