@@ -28,9 +28,11 @@ def command(config: Path | None, tenants: tuple[str, ...], orthanc: str | None) 
         click.echo(stable_study_script(*archive_hook(site, orthanc)))
         return
     known = [each.tenant for each in site.settings.triggers.subscriptions]
-    unknown = set(tenants) - set(known)
-    if unknown or not known:
-        raise NotThere("there is no such subscription in the settings ([[triggers.subscriptions]])")
+    if not known:
+        raise NotThere("the settings name no subscription ([[triggers.subscriptions]])")
+    for tenant in tenants:
+        if tenant not in known:
+            raise NotThere(f"no subscription in the settings is of a tenant named {tenant}")
     if not all([_subscribed(site, tenant) for tenant in tenants or known]):
         raise SystemExit(EXIT_BAD_ANSWER)
 

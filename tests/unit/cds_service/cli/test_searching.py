@@ -86,3 +86,23 @@ def test_a_tenant_that_cannot_subscribe_stops_no_other(
     assert ended.exit_code == 1, ended.output
     assert "north: The FHIR server is away." in ended.output
     assert "south: Subscription/1 is active" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("tables", "options", "said"),
+    [
+        ("", [], "the settings name no subscription"),
+        ("", ["--tenant", "north"], "the settings name no subscription"),
+        (
+            '[[triggers.subscriptions]]\ntenant = "north"\n',
+            ["--tenant", "south"],
+            "no subscription in the settings is of a tenant named south",
+        ),
+    ],
+)
+def test_a_subscription_that_is_not_configured_is_told_from_none_at_all(
+    tmp_path: Path, tables: str, options: list[str], said: str
+) -> None:
+    config = written(tmp_path, 'backend = "open"', 'backend = "open"', tables=tables)
+    ended = CliRunner().invoke(group, ["--config", str(config), "subscribe", *options])
+    assert (ended.exit_code, said in ended.output) == (3, True), ended.output
