@@ -9,6 +9,7 @@ from typing import Any
 import requests
 
 from cds_service.conformance.exchange import Answer, Call, NoAnswer, Sender
+from cds_service.errors import reason_of
 from inference.limits import MIB
 
 ANSWER_BYTES = 4 * MIB
@@ -78,8 +79,9 @@ class HttpSender:
             raise NoAnswer("The certificate of the service is not trusted.") from None
         except requests.Timeout:
             raise NoAnswer(f"The service did not answer within {self._timeout_s:g} s.") from None
-        except (requests.RequestException, ValueError):
-            raise NoAnswer("The service cannot be reached.") from None
+        except (requests.RequestException, ValueError) as error:
+            sentence = f"{self._base_url} cannot be reached: {reason_of(error)}."
+            raise NoAnswer(sentence) from None
 
     def _read(self, response: requests.Response, since: float) -> bytes:
         parts, size = [], 0

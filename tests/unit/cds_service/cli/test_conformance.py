@@ -166,7 +166,7 @@ def test_a_prefetch_of_ones_own_and_a_fhir_server_are_sent(
 def test_nobody_there_is_exit_3() -> None:
     result = CliRunner().invoke(group, ["conformance", "http://127.0.0.1:1"])
     assert result.exit_code == 3
-    assert "cannot be reached" in result.stderr
+    assert "http://127.0.0.1:1 cannot be reached: Connection refused." in result.stderr
 
 
 @pytest.mark.parametrize(
