@@ -12,10 +12,13 @@ from cds_service.registration.vendors import VendorSheet
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as a Markdown table; a bar or a line's end in a value cannot end its cell."""
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(line(row.get(column)) for column in columns)} |" for row in rows]
-    return "\n".join(lines)
+    """Rows as a Markdown table; a bar or a line's end in a value cannot end its cell.
+
+    Without rows, that there are none.
+    """
+    head = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines = [f"| {' | '.join(line(row.get(column)) for column in columns)} |" for row in rows]
+    return "\n".join([*head, *lines]) if lines else "None."
 
 
 def line(value: Any) -> str:

@@ -16,7 +16,7 @@ from cds_service.cli import group
 from cds_service.features import BY_SETTINGS, backend_scopes
 from cds_service.hooks.discovery import SERVICES, discovery
 from cds_service.hooks.imaging import __file__ as _hook_file
-from cds_service.registration import facts, plan, reasons, vendors
+from cds_service.registration import facts, plan, reasons, text, vendors
 from cds_service.registration.errors import NoTenant, PackInTheWay
 from cds_service.registration.facts import subject
 from cds_service.registration.pack import ABOUT, MANIFEST, pack, write_pack
@@ -285,6 +285,15 @@ def test_a_name_cannot_break_a_table_or_become_markup(files: dict[str, bytes]) -
     for name in ("vendor.md", "services.md", "access.md"):
         for line in files[name].decode().splitlines():
             assert "<b>" not in line
+
+
+def test_workers_without_a_backend_ask_for_no_scopes_and_the_page_says_so(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    tenant = given.tenants[0].model_copy(update={"backend": "none"})
+    about = subject(Site(given.model_copy(update={"tenants": (tenant,)})), "")
+    page = text.access(about, facts.scopes(about))
+    assert "(SMART Backend Services)\n\nNone.\n" in page
+    assert "|---|---|---|\n\n" not in page
 
 
 def test_the_model_cards_are_those_of_the_packages(
