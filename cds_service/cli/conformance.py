@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cds_service.cli import EXIT_BAD_ANSWER, NotThere
+from cds_service.cli.addresses import base_address
 from cds_service.cli.output import console, folding_table, printable
 from cds_service.conformance.catalogue import CHECKS, of_requirements
 from cds_service.conformance.examination import Examination, NotApplicable, Subject
@@ -130,7 +130,7 @@ def _key(path: Path | None) -> SigningKey:
 @contextlib.contextmanager
 def _examination(plan: _Plan, key: SigningKey) -> Iterator[Examination]:
     """The examination, with its connections and its listener for as long as it is entered."""
-    base_url, authorities = _base(plan.url), str(plan.ca) if plan.ca else None
+    base_url, authorities = base_address(plan.url), str(plan.ca) if plan.ca else None
     with contextlib.ExitStack() as stack:
         sender = HttpSender(base_url, authorities=authorities)
         stack.callback(sender.close)
@@ -138,7 +138,7 @@ def _examination(plan: _Plan, key: SigningKey) -> Iterator[Examination]:
         if plan.fhir_token_file:
             token = plan.fhir_token_file.read_text(encoding="utf-8").strip()
         if plan.fhir and not plan.prefetch:
-            chart = HttpSender(_base(plan.fhir), authorities=authorities)
+            chart = HttpSender(base_address(plan.fhir), authorities=authorities)
             stack.callback(chart.close)
             read = fhir_reader(chart, token)
         jku, canary = plan.jku, None
@@ -162,18 +162,6 @@ def _examination(plan: _Plan, key: SigningKey) -> Iterator[Examination]:
             only=plan.service,
             unlisted=tuple(_unlisted(text) for text in plan.call),
         )
-
-
-def _base(url: str) -> str:
-    """The base address: no query, no user, no slash at its end."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable, parts = False, urlsplit("")
-    if not usable or parts.query or parts.fragment or parts.username is not None:
-        raise click.UsageError("an address is http://... or https://..., without user or query")
-    return url.rstrip("/").removesuffix("/cds-services").rstrip("/")
 
 
 def _unlisted(text: str) -> dict[str, str]:

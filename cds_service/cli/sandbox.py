@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cds_service import logs
+from cds_service.cli.addresses import base_address
 from cds_service.cli.stopping import hear_signals
 from cds_service.clients.errors import UpstreamError
 from cds_service.sandbox import SandboxPlan, serve
@@ -53,7 +54,7 @@ def command(
     logs.configure()
     secrets = SandboxSecrets()
     plan = SandboxPlan(
-        cds_base=cds.rstrip("/"),
+        cds_base=base_address(cds),
         state_folder=state,
         studies_folder=studies,
         with_demo=demo_studies,

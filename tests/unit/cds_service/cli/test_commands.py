@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cds_service import logs
 from cds_service.cli import group, main
 from tests.reference.dicom_factory import axial_series, encoded, head
 
@@ -160,6 +161,18 @@ def test_what_the_system_refuses_is_one_sentence_and_3(
     assert (end.value.code, said.out) == (3, "")
     assert named in said.err
     assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ftp://example.org", "https://me:pw@example.org"])
+def test_a_demo_ehr_for_no_address_is_refused(
+    run: CliRunner, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    asked = ["sandbox", "--cds", address, "--state", str(tmp_path / "state")]
+    answer = run.invoke(group, asked)
+    assert answer.exit_code == 2, answer.output
+    assert "an address is http://... or https://..." in answer.stderr
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_analysed(
