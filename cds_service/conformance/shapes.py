@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,14 +28,6 @@ def is_text(value: object) -> bool:
 def is_segment(value: object) -> bool:
     """Whether a URL's path may end with it as it is."""
     return isinstance(value, str) and SEGMENT.fullmatch(value) is not None
-
-
-def is_uuid(value: object) -> bool:
-    """Whether it is a UUID as RFC 9562 writes it."""
-    try:
-        return isinstance(value, str) and str(uuid.UUID(value)) == value.lower()
-    except ValueError:
-        return False
 
 
 def is_absolute(value: object) -> bool:
