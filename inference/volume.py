@@ -43,7 +43,6 @@ class Arrangement:
     """`order` holds indices into the places given, in anatomical order where that is known."""
 
     order: tuple[int, ...]
-    gap_mm: float | None
     problems: tuple[Reason, ...]
 
 
@@ -53,14 +52,14 @@ def arrange(places: Sequence[Place]) -> Arrangement:
     stated = [plane for plane in planes if plane is not None]
     if len(stated) < len(places) or not stated:
         order = sorted(range(len(places)), key=lambda i: _by_number(places[i]))
-        return Arrangement(tuple(order), None, tuple(_unstated(places, len(stated))))
+        return Arrangement(tuple(order), tuple(_unstated(places, len(stated))))
     reference = min(zip(map(_by_number, places), stated, strict=True), key=lambda pair: pair[0])[1]
     along = [_along(reference.normal, plane.position_mm) for plane in stated]
     order = sorted(range(len(places)), key=lambda i: (along[i], _by_number(places[i])))
     ordered = [stated[i] for i in order]
     gaps = [after - before for before, after in pairwise(along[i] for i in order)]
     problems = (*_mixed(places, reference), *_gaps(gaps), *_tilt(ordered, gaps))
-    return Arrangement(tuple(order), statistics.median(gaps) if gaps else None, problems)
+    return Arrangement(tuple(order), problems)
 
 
 def _by_number(place: Place) -> tuple[float, int, str]:

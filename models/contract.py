@@ -89,11 +89,6 @@ class PlaneGeometry:
         (a, b, c), (d, e, f) = self.row_cosines, self.column_cosines
         return (b * f - c * e, c * d - a * f, a * e - b * d)
 
-    @property
-    def distance_mm(self) -> float:
-        """How far along its normal the plane lies: the key by which slices are ordered."""
-        return sum(p * n for p, n in zip(self.position_mm, self.normal, strict=True))
-
 
 @dataclass(frozen=True)
 class ImageSlice:

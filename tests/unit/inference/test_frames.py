@@ -28,7 +28,6 @@ def test_the_plane_is_what_the_header_states() -> None:
     assert facts.geometry is not None
     assert facts.geometry.position_mm == (1, 2, 3)
     assert facts.geometry.normal == (0, 0, 1)
-    assert facts.geometry.distance_mm == 3
     assert facts.spacing_mm == (0.5, 0.25)
 
 
