@@ -28,6 +28,7 @@ from benchmarks.series import PATIENT_ID, Study
 from cds_service import settings
 from cds_service.bootstrap import Site
 from cds_service.hooks.discovery import PATIENT_KEY, STUDIES_KEY
+from cds_service.model_choice import served_models
 from cds_service.orders import order_of
 from cds_service.queue.records import RECORD
 from cds_service.queue.state import ENDED, StudyRecord
@@ -180,7 +181,8 @@ class Hospital:
             patient_reference="Patient/1",
             patient_identifiers=(PATIENT_ID,),
         )
-        self.dispatcher.submit(order_of(ref, TENANT), self.key(study), "", self.site.model_set)
+        served = served_models(self.site.registry.packages).version
+        self.dispatcher.submit(order_of(ref, TENANT), self.key(study), "", served)
 
     def key(self, study: Study) -> str:
         """The id of the study's record."""

@@ -65,11 +65,6 @@ class Site:
             raise UnsafeSettings(problems)
         return Registry(packages)
 
-    @cached_property
-    def model_set(self) -> str:
-        """A short name of exactly these models: another file, another name."""
-        return served_models(self.registry.packages).version
-
     def models_in_use(self, disabled: Disabled) -> Callable[[str], ServedModels]:
         """How to ask which models answer for a tenant, by its name, now: no switch needs a restart.
 
