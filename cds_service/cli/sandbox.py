@@ -31,6 +31,7 @@ from cds_service.settings import SandboxSecrets
 )
 @click.option("--archive", default="", help="Another archive's DICOMweb base, to take charts from.")
 @click.option("--fhir", default="", help="Another FHIR server's base, whose charts are shown.")
+@click.option("--fhir-as", default="", help="Its address as the CDS service knows it, if another.")
 @click.option("--ehr-port", default=0, help="0 takes a free one.")
 @click.option("--archive-port", default=0, help="0 takes a free one.")
 @click.option("--operations", default="", help="A page of operations that the charts link to.")
@@ -41,6 +42,7 @@ def command(
     studies: Path | None,
     archive: str,
     fhir: str,
+    fhir_as: str,
     ehr_port: int,
     archive_port: int,
     operations: str,
@@ -63,6 +65,7 @@ def command(
         archive_token=secrets.archive_token.get_secret_value(),
         other_archive=archive.rstrip("/"),
         other_fhir=fhir.rstrip("/"),
+        fhir_as=fhir_as.rstrip("/"),
         fhir_token=secrets.fhir_token.get_secret_value(),
         operations=operations,
     )

@@ -45,8 +45,9 @@ class SandboxPlan:
 
     `other_archive` is the DICOMweb base of another archive, whose studies become the charts;
     `other_fhir` the base of another FHIR server, whose patients they are of then. Each is read with
-    its token, if it is given, and nothing is written there by the sandbox. `operations` is a page
-    of whoever runs all this, which the charts link to.
+    its token, if it is given, and nothing is written there by the sandbox. Hooks name that server
+    `fhir_as`, if it is given: where the CDS service runs it may have another address.
+    `operations` is a page of whoever runs all this, which the charts link to.
     """
 
     cds_base: str
@@ -59,6 +60,7 @@ class SandboxPlan:
     archive_token: str = ""
     other_archive: str = ""
     other_fhir: str = ""
+    fhir_as: str = ""
     fhir_token: str = ""
     operations: str = ""
 
@@ -146,7 +148,8 @@ def serve(plan: SandboxPlan) -> Sandbox:
     ehr_socket, archive_socket = _bound(plan.ehr_port), _bound(plan.archive_port)
     ehr_url, archive_url = _url(ehr_socket), plan.other_archive or _url(archive_socket) + BASE_PATH
     fhir_base = plan.other_fhir or f"{ehr_url}/fhir"
-    site = Site(ehr_url, fhir_base, f"{ehr_url}/.well-known/jwks.json", plan.cds_base)
+    said_base = (plan.fhir_as if plan.other_fhir else "") or fhir_base
+    site = Site(ehr_url, said_base, f"{ehr_url}/.well-known/jwks.json", plan.cds_base)
     clients = {plan.client_id: lambda: published_keys(f"{plan.cds_base}/.well-known/jwks.json")}
     images = _other_archive(plan) if plan.other_archive else _own_holdings(plan)
     resources = () if plan.other_fhir else seed(images.catalogue, archive_url)

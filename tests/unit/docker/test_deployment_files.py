@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydicom import dcmread
 
+from cds_service.sandbox.demo_studies import demo_studies
 from cds_service.settings import load
 
 DOCKER = Path(__file__).parents[3] / "docker"
@@ -94,6 +96,22 @@ def test_the_compose_settings_are_settings() -> None:
     assert (
         settings.tenants[0].fhir_base
         == (COMPOSE["services"]["fhir"]["environment"]["hapi.fhir.server_address"])
+    )
+
+
+def test_the_first_patient_has_the_study_that_the_sandbox_draws(tmp_path: Path) -> None:
+    """The page on operation has its DICOM files uploaded from the sandbox's folder."""
+    bundle = json.loads((DOCKER / "first-patient.json").read_text())
+    patient, study = (entry["resource"] for entry in bundle["entry"])
+    (drawn,) = [one for one in demo_studies(tmp_path) if one.key == "head-meningioma"]
+    first = dcmread(drawn.files[0], stop_before_pixels=True)
+    assert patient["identifier"][0]["value"] == drawn.patient_id == first.PatientID
+    assert study["identifier"][0]["value"] == f"urn:oid:{drawn.study_uid}"
+    assert study["subject"]["reference"] == f"Patient/{patient['id']}"
+    (series,) = study["series"]
+    assert (series["uid"], series["numberOfInstances"]) == (
+        first.SeriesInstanceUID,
+        len(drawn.files),
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from flask import Flask, jsonify, request
 from flask.testing import FlaskClient
 
 from cds_service.clients.credentials import FixedHeaders
 from cds_service.clients.fhir import FhirServer
+from cds_service.sandbox import SandboxPlan, serve
 from cds_service.sandbox.ehr import Ehr, Elsewhere, create_ehr_app
 from cds_service.sandbox.hook_client import FixedToken, Site
 from cds_service.sandbox.records import OtherRecords
@@ -107,6 +110,23 @@ def test_its_patients_are_listed_and_a_chart_hands_its_token_on(
     reports = [path for _, path, _ in other.asked if "/DiagnosticReport?" in path]
     assert reports
     assert all("_lastUpdated=ge20" in path for path in reports)
+
+
+def test_a_hook_names_the_server_as_the_service_knows_it(
+    service: CdsServiceDouble, other: OtherServer, tmp_path: Path
+) -> None:
+    """In containers the service has another way to that server than the charts have."""
+    known_as = "http://fhir:8080/fhir"
+    plan = SandboxPlan(
+        service.base_url, tmp_path, with_demo=False, other_fhir=other.base_url, fhir_as=known_as
+    )
+    with serve(plan) as sandbox:
+        opened = requests.post(f"{sandbox.ehr_url}/sandbox/open/7", timeout=20)
+    assert opened.json()["status"] == 200
+    (call,) = service.calls
+    assert call["fhirServer"] == known_as
+    assert call["prefetch"]["patient"] == PATIENT
+    assert sandbox.fhir_url == other.base_url
 
 
 def test_an_order_is_not_written_there(
