@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,18 @@ def _report(walked: Walk, started_s: float, as_json: bool) -> None:
     out = console()
     out.print(_table(walked))
     for row in walked.rows:
-        for label, url in row.links.items():
-            line = printable(f"{row.study}: {label}: {url}")
-            out.print(line, highlight=False, markup=False, soft_wrap=True)
+        for line in (*_steps(row), *(f"{label}: {url}" for label, url in row.links.items())):
+            text = printable(f"{row.study}: {line}")
+            out.print(text, highlight=False, markup=False, soft_wrap=True)
+    out.print("The links have ended with the demo; without --once they can be opened.")
     out.print(f"started in {started_s:.1f} s; AI, not reviewed, not for diagnosis")
+
+
+def _steps(row: WalkRow) -> Iterator[str]:
+    """Which model, and where the milliseconds went; summed over slices, which go side by side."""
+    if row.model:
+        steps = (f"{step} {_ms(took)}" for step, took in row.steps_ms.items() if step != "total")
+        yield f"{row.model} {row.version}: ms for {', '.join(steps)}"
 
 
 def _values(row: WalkRow) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def _values(row: WalkRow) -> dict[str, Any]:
 
 
 def _table(walked: Walk) -> Table:
-    """One line for each study; where the milliseconds went, step by step, is in ``--json``."""
+    """One line for each study; `_steps` has all the steps."""
     models = {f"{row.model} {row.version}" for row in walked.rows if row.model}
     table = folding_table(
         *("patient", "study", "outcome", "finding", "probability"),
