@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cds_service.errors import ServiceError
-from cds_service.processes import Company, answers, free_port
+from cds_service.processes import Company, DidNotStart, answers, free_port
 from cds_service.security.keys import generate_signing_key
 from cds_service.settings import environment_without_settings
 
@@ -114,11 +114,14 @@ def running(
     home = Path(tempfile.mkdtemp(prefix="scanhook-"))
     folder = (state or home).resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with Company(folder) as company:
-            yield _started(company, folder, home, studies, tell)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with ExitStack() as leaving:
+        leaving.callback(shutil.rmtree, home, ignore_errors=True)
+        try:
+            with Company(folder) as company:
+                yield _started(company, folder, home, studies, tell)
+        except DidNotStart:
+            leaving.pop_all()  # the log that says why is in there
+            raise
 
 
 def _started(
