@@ -9,6 +9,7 @@ from models.contract import Reason, SeriesFacts
 from models.manifest import Applicability
 from models.regions import REGIONS
 
+_WORD = re.compile(r"[a-z0-9]+")
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Root of the Secondary Capture storage classes (PS3.4 B.5); they often have text burned in."""
 
@@ -54,13 +55,11 @@ def _region(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
     """
     if (series.body_part or "").strip():
         return
-    named = [
-        _words(text) for text in (series.study_description, series.protocol, series.description)
-    ]
-    if any(_contains(words, _words(part)) for words in named for part in rule.body_parts):
+    named = _words(series.study_description, series.protocol, series.description)
+    if any(_contains(named, part) for part in rule.body_parts):
         return
     for region in REGIONS:
-        if any(_contains(words, _words(region)) for words in named):
+        if _contains(named, region):
             sentence = (
                 f"The series or its study is described as {region!r}, not a region of the model."
             )
@@ -71,9 +70,9 @@ def _region(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
 def _excluded(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
     """The reason names the manifest's word, never the series' own text (it may identify)."""
     called = series.description or series.protocol
-    stated = [_words(text) for text in (called, *series.image_type)]
+    stated = _words(called, *series.image_type)
     for excluded in rule.excluded_words:
-        if any(_contains(words, _words(excluded)) for words in stated):
+        if _contains(stated, excluded):
             sentence = f"The series is described as {excluded!r}, which the model does not read."
             yield Reason("excluded-series", sentence)
             return
@@ -116,9 +115,12 @@ def _size(rule: Applicability, series: SeriesFacts) -> Iterator[Reason]:
         yield Reason("colour", "The images are in colour; the model reads grey images.")
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
+def _words(*texts: str) -> str:
+    """The words of texts in lower case, each between spaces; two part one text from the next."""
+    return "".join(f" {' '.join(_WORD.findall(text.lower()))} " for text in texts)
 
 
-def _contains(words: list[str], wanted: list[str]) -> bool:
-    return any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
+def _contains(words: str, wanted: str) -> bool:
+    """Whether the words of `wanted` stand in one of the texts, one after another."""
+    sought = _words(wanted)
+    return sought in words or not sought.strip()
