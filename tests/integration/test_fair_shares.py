@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -24,20 +23,6 @@ from tests.security.test_tenants import from_south, states, two_tenants
 pytestmark = pytest.mark.peer
 
 NAMES = ("north", "south", "east")
-
-
-@pytest.fixture(scope="module", params=["valkey_factory", "redis_factory"])
-def server(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue(request.param)()
-
-
-@pytest.fixture
-def connection(server: Any) -> Iterator[Redis]:
-    """An impatient connection to an empty server."""
-    client = web_connection(server.url)
-    client.flushall()
-    yield client
-    client.close()
 
 
 def order(

@@ -25,7 +25,6 @@ from cds_service.queue import (
     dead_letters,
     jobs,
     refuse_unsafe,
-    web_connection,
     workers,
 )
 from cds_service.queue.job import PipelineJob
@@ -36,21 +35,6 @@ from tests.doubles.queue_worker import WorkerProcess, eventually
 pytestmark = pytest.mark.peer
 
 Submit = Callable[..., StudyRecord]
-
-
-@pytest.fixture(scope="module", params=["valkey_factory", "redis_factory"])
-def server(request: pytest.FixtureRequest) -> Any:
-    """Each of the two servers in turn."""
-    return request.getfixturevalue(request.param)()
-
-
-@pytest.fixture
-def connection(server: Any) -> Iterator[Redis]:
-    """An impatient connection to an empty server."""
-    client = web_connection(server.url)
-    client.flushall()
-    yield client
-    client.close()
 
 
 @pytest.fixture

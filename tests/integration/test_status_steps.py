@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,19 +14,10 @@ pytestmark = pytest.mark.peer
 STUDY = "5d" * 16
 
 
-@pytest.fixture(scope="module", params=["valkey_factory", "redis_factory"])
-def server(request: pytest.FixtureRequest) -> Any:
-    """Each of the two servers in turn."""
-    return request.getfixturevalue(request.param)()
-
-
 @pytest.fixture
-def dispatcher(server: Any) -> Iterator[Dispatcher]:
+def dispatcher(connection: Redis) -> Dispatcher:
     """The queue of an empty server."""
-    client: Redis = web_connection(server.url)
-    client.flushall()
-    yield dispatcher_for(client)
-    client.close()
+    return dispatcher_for(connection)
 
 
 def ordered(dispatcher: Dispatcher) -> StudyRecord:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,20 +16,6 @@ from cds_service.queue.transport import pick_order
 from tests.doubles.queue_jobs import dispatcher_for
 
 pytestmark = pytest.mark.peer
-
-
-@pytest.fixture(scope="module", params=["valkey_factory", "redis_factory"])
-def server(request: pytest.FixtureRequest) -> Any:
-    return request.getfixturevalue(request.param)()
-
-
-@pytest.fixture
-def connection(server: Any) -> Iterator[Redis]:
-    """An impatient connection to an empty server."""
-    client = web_connection(server.url)
-    client.flushall()
-    yield client
-    client.close()
 
 
 @pytest.fixture
