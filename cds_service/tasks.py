@@ -156,7 +156,6 @@ class _Attempt:
 
     def __init__(self, task: StudyTask, record: StudyRecord, asked: Order) -> None:
         self._task, self._record, self._asked = task, record, asked
-        self._tenant = asked.tenant
 
     def reached(self, step: str) -> None:
         if self._record.state != step:
@@ -171,9 +170,9 @@ class _Attempt:
             study_key=self._record.id,
             analysed_ms=_ms(at),
             notes=task.notes,
-            tenant=self._tenant,
+            tenant=self._asked.tenant,
         )
-        report_id = task.writers[self._tenant].write(analysis, ref, explanation_id, at)
+        report_id = task.writers[self._asked.tenant].write(analysis, ref, explanation_id, at)
         return Kept(explanation_id, report_id)
 
     def forget(self) -> None:
@@ -197,10 +196,10 @@ class _Attempt:
     def end(self, analysis: Analysis, kept: Kept | None, ref: StudyRef) -> None:
         said = analysis.outcome in SAID
         # named as the chart will name it again, without what only the archive knows
-        read = self._task.content(self._tenant, self._asked.ref, analysis.series)
+        read = self._task.content(self._asked.tenant, self._asked.ref, analysis.series)
         self._supersede(kept.explanation_id if kept else "")
         if kept is None and self._record.report_id:  # nothing is said any more: nor in the chart
-            self._task.writers[self._tenant].write(analysis, ref, "", self._task.now())
+            self._task.writers[self._asked.tenant].write(analysis, ref, "", self._task.now())
         self._record = self._task.records.advance(
             self._record,
             State.FINAL if said else State.ABSTAINED,
