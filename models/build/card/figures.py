@@ -74,6 +74,7 @@ def outlines(report: Report) -> str:
         f"{_false(test)}. Expected calibration error of the pixels {number(test['ece'])}.",
         table(("images", "number", "Dice", "missed"), rows),
         _area(test),
+        _left_out(test),
         _picture("dice.png", "Dice of each test image"),
         _picture("reliability.png", "Stated probability of a pixel and how often it was right"),
     )
@@ -93,6 +94,19 @@ def _area(test: Report) -> str:
     return (
         f"The outlined area is {100 * error['median']:+.1f} % of the true one off in the median "
         f"({100 * error['low']:+.1f} to {100 * error['high']:+.1f} % in nine of ten images)."
+    )
+
+
+def _left_out(test: Report) -> str:
+    left = test["left_out"]
+    if not left["images"] or left["dice_of_others"] is None:
+        return ""
+    return (
+        f"On {left['images']} of {test['images']} images a solid part of the true outline, of at "
+        f"least {percent(left['smallest_fraction'])} of the frame, is not outlined. The others "
+        f"have Dice {number(left['dice_of_others'])}, 5th percentile "
+        f"{number(left['dice_5th_percentile_of_others'])}: no score, since the worst are not among "
+        "them; it says how much those few images weigh."
     )
 
 

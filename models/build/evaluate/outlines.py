@@ -21,9 +21,11 @@ from models.build.evaluate.figures import (
     rounded_rows,
     share,
 )
+from models.build.evaluate.left_out import report_left_out
 from models.build.evaluate.regions import Regions, regions_of
 from models.build.packs import Samples
-from models.outlines import Mask
+from models.manifest import Outline
+from models.outlines import Mask, kept_regions
 
 _THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 _SMALLEST = (0.0, 0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006)
@@ -105,6 +107,7 @@ def report_outlines(
         "per_class": _per_class(dice, missed, samples.labels[known], there, labels, bootstrap),
         "per_size": _per_size(found, dice, missed, there),
         "area_error": _area_error(found),
+        "left_out": report_left_out(_pairs(logits[known], masks[known], how), dice, there),
         "dice_histogram": [int(c) for c in np.histogram(dice[there], 20, (0, 1))[0]],
     } | _pixels(chances, masks[known])
 
@@ -132,10 +135,21 @@ def at_size(masks: npt.NDArray[np.bool_], rows: int, columns: int) -> npt.NDArra
 def _regions(
     logits: Planes, masks: npt.NDArray[np.bool_], temperature: float, threshold: float
 ) -> Iterator[Regions]:
-    limit = temperature * np.log(threshold / (1 - threshold))
     for plane, mask in zip(logits, masks, strict=True):
-        above: Mask = plane >= limit
-        yield regions_of(above, mask)
+        yield regions_of(_above(plane, temperature, threshold), mask)
+
+
+def _pairs(
+    logits: Planes, masks: npt.NDArray[np.bool_], how: OutlineOperating
+) -> Iterator[tuple[Mask, Mask]]:
+    """What is outlined on each image, and its true mask."""
+    kept = Outline(how.min_area_fraction, "area", how.parts)
+    for plane, mask in zip(logits, masks, strict=True):
+        yield kept_regions(_above(plane, how.temperature, how.threshold), kept), mask
+
+
+def _above(plane: Planes, temperature: float, threshold: float) -> Mask:
+    return np.asarray(plane >= temperature * np.log(threshold / (1 - threshold)))
 
 
 def _merit(found: Sequence[Regions]) -> float:

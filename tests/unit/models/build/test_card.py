@@ -154,6 +154,19 @@ def test_the_brain_card_states_the_shortcut_and_the_single_source() -> None:
     assert "Not verified: research only" in card
 
 
+def test_the_card_says_what_a_few_references_with_another_idea_of_the_outline_weigh() -> None:
+    template = TEMPLATES[IDS.index("chest-xray-lungs")]
+    report = report_for(template)
+    nobody = {"smallest_fraction": 0.01, "images": 0, "dice_of_others": 0.9}
+    some = {"images": 15, "dice_of_others": 0.968, "dice_5th_percentile_of_others": 0.941}
+    said = "On 15 of"
+    for left_out, expected in ((nobody, False), (nobody | some, True)):
+        test = report["test"] | {"left_out": left_out}
+        card = write_card(manifest_of(template), report | {"test": test})
+        assert (said in card) is expected
+        assert ("5th percentile 0.941: no score" in card) is expected
+
+
 def test_the_three_forms_have_their_names() -> None:
     template = TEMPLATES[0]
     files = card_files(manifest_of(template), report_for(template))

@@ -89,6 +89,7 @@ def test_the_report_tells_missed_and_false_outlines_apart() -> None:
     assert report["per_class"]["big"]["dice"]["value"] == 1
     assert report["per_class"]["small"]["missed"] == 1
     assert report["area_error"]["median"] == 0
+    assert report["left_out"]["images"] == 1
 
 
 def test_a_mask_is_halved_by_the_majority_of_its_blocks() -> None:
