@@ -31,6 +31,7 @@ def clouds() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     rng = torch.Generator().manual_seed(0)
     pooled = torch.randn(60, 12, generator=rng)
     pooled[:30, 0] += 20
+    pooled[30:, 2] += 20  # a cloud around nothing has no direction for a cosine
     labels = (torch.arange(60) >= 30).long()
     strange = torch.randn(20, 12, generator=rng)
     strange[:, 1] += 30
