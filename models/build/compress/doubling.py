@@ -36,9 +36,8 @@ def quick_doublings(model: onnx.ModelProto) -> onnx.ModelProto:
     A nearest doubling between a dequantisation and a quantisation by the same scale becomes copies
     of the int8 map; a linear one of a float map becomes a transposed convolution. Any other stays.
     """
-    quick = onnx.ModelProto()
-    quick.CopyFrom(model)
-    graph, sizes = Graph(quick), shapes(quick)
+    graph, sizes = Graph(model).copy(), shapes(model)
+    quick = graph.model
     quantised = {node.name: _between(graph, node) for node in graph.of_type("Resize")}
     replaced = {pair[1].name for pair in quantised.values() if pair}
     nodes: list[onnx.NodeProto] = []
