@@ -11,6 +11,7 @@ from models.errors import ModelError
 from models.registry import BUNDLED
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_FOLDER_TO_READ = click.Path(exists=True, file_okay=False, path_type=Path)
 _STEPS = ("data", "train", "export", "compress", "backbones", "evaluate", "package")
 _TEMPLATE, _RECIPE = "template.toml", "recipe.toml"
 _MISSING = 3  # something needed is not there
@@ -19,7 +20,7 @@ _BAD = 1  # the work was done and the answer is bad
 
 @click.command()
 @click.argument("model")
-@click.option("--data", required=True, type=_FOLDER, help="Folder of the packs of images.")
+@click.option("--data", required=True, type=_FOLDER_TO_READ, help="Folder of the packs of images.")
 @click.option("--work", required=True, type=_FOLDER, help="Folder for what each step makes; kept.")
 @click.option("--out", type=_FOLDER, help="Where the package goes.")
 @click.option("--quick", is_flag=True, help="A smoke run of a minute; the result is of no use.")

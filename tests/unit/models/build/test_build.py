@@ -207,13 +207,21 @@ def test_a_model_that_has_to_be_built_first_is_named_before_anything_is_done(mod
 
 
 def test_what_is_no_model_is_told_what_there_is() -> None:
-    result = CliRunner().invoke(build, ["brain-ct", "--data", "d", "--work", "w"])
+    result = CliRunner().invoke(build, ["brain-ct", "--data", ".", "--work", "w"])
     assert result.exit_code == 3
     assert "brain-mri-tumour" in result.stderr
 
 
+def test_a_folder_of_data_that_is_not_there_is_a_wrong_use(tmp_path: Path) -> None:
+    arguments = ["brain-mri-tumour", "--data", str(tmp_path / "gone"), "--work", "w"]
+    result = CliRunner().invoke(build, arguments)
+    assert result.exit_code == 2
+    assert "gone" in result.stderr
+    assert "does not exist" in result.stderr
+
+
 def test_a_smoke_run_never_replaces_a_real_model() -> None:
-    arguments = ["brain-mri-tumour", "--data", "d", "--work", "w", "--quick"]
+    arguments = ["brain-mri-tumour", "--data", ".", "--work", "w", "--quick"]
     result = CliRunner().invoke(build, arguments)
     assert result.exit_code == 2
     assert "--out" in result.output
