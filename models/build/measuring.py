@@ -31,7 +31,7 @@ from models.build.evaluate.outlines import (
 from models.build.export import Outputs, open_session
 from models.build.gates import Gate, int8_may_be_served, judge
 from models.build.packs import Samples
-from models.build.recipe import DataRecipe, Recipe
+from models.build.recipe import Recipe
 from models.build.template import Frame
 from models.build.witness import Witness, add_witness
 
@@ -191,7 +191,7 @@ class _Outlines:
             self.material.samples[split],
             self.masks[split],
             self.operating,
-            _strata(self.recipe.data),
+            self.recipe.data.strata,
             calibrate.bootstrap,
             self.recipe.seed,
         )
@@ -207,13 +207,6 @@ class _Outlines:
         found = outlined(planes, self.masks["val"][known], self.operating)
         dice = [one.dice for one in found if one.truth]
         return {"images": len(found), "dice": rounded(float(np.mean(dice)))}
-
-
-def _strata(data: DataRecipe) -> tuple[str, ...]:
-    """What a segmentation's labels are called: with their column where that is another one."""
-    if data.label_column == "label":
-        return data.labels
-    return tuple(f"{data.label_column} {label}" for label in data.labels)
 
 
 _OUTLINE_POINT = (

@@ -80,7 +80,7 @@ class _Build:
         self.order, self.progress = order, progress
         recipe = read_recipe(order.recipe)
         self.recipe: Recipe = quick(recipe) if order.smoke else recipe
-        self.frame = template.read_frame(order.template)
+        self.frame = template.read_frame(order.template, recipe)
         self.ledger = Ledger(order.work)
 
     def do(self, step: Step) -> None:

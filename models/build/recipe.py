@@ -64,6 +64,13 @@ class DataRecipe:
     tolerated_copies: int = 0
     tolerated_because: str = ""
 
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """What a segmentation's labels are called: with their column where that is another one."""
+        if self.label_column == "label":
+            return self.labels
+        return tuple(f"{self.label_column} {label}" for label in self.labels)
+
 
 @dataclass(frozen=True)
 class NetworkRecipe:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
 
-from models import schema
 from models.build.errors import PackageError, at
+from models.build.expected import expected
+from models.build.recipe import Recipe
 from models.errors import ManifestError
-from models.manifest import InputSpec
+from models.manifest import InputSpec, parse_manifest
 
 BLOCKS = ("files", "outputs", "precision")
 """Placeholders that stand for whole lines; every other one stands for a value or within a text."""
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
+_CELLS = re.compile(r"""^\s*method\s*=\s*(["'])cells\1""", re.MULTILINE)
+_LINE = re.compile(r"\bline (\d+)")
 
 
 @dataclass(frozen=True)
@@ -35,27 +35,21 @@ class Frame:
     modalities: tuple[str, ...]
 
 
-def read_frame(path: Path) -> Frame:
-    """Read the template before anything is measured.
+def read_frame(path: Path, recipe: Recipe) -> Frame:
+    """Judge the template before anything is measured: as a manifest, with figures that could be.
 
-    Raises PackageError, naming file and line, when it cannot be read, is not TOML, or lacks one of
-    these keys.
+    Raises PackageError, naming file and line, when it cannot be read, when it asks for what no
+    build of `recipe` measures, or when it would not be a manifest. Whether a figure that some
+    builds lack was measured (of maps, of the second witness), only the last step can say.
     """
     text = _text(path)
-    blank = _fill(text, defaultdict(lambda: "0", dict.fromkeys(BLOCKS, "")))
+    values = expected(recipe, cells=bool(_CELLS.search(text)))
     try:
-        table: dict[str, Any] = tomllib.loads(blank)
-        spec = schema.read(InputSpec, table.get("input"), ("input",))
-        parts = table.get("outline", {}).get("parts", 1)
-        modalities = tuple(table["applies_to"]["modalities"])
-        return Frame(str(table["id"]), spec, int(parts), modalities)
-    except tomllib.TOMLDecodeError as error:
-        raise PackageError(at(path.name, None, f"is not TOML: {error}.")) from error
+        manifest = parse_manifest(fill(path, values), path.name)
     except ManifestError as error:
-        raise PackageError(at(path.name, None, error.sentence)) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = "needs the keys id and applies_to.modalities, and of an outline its parts."
-        raise PackageError(at(path.name, None, problem)) from error
+        raise PackageError(_as_written(error.sentence, text, values)) from error
+    parts = manifest.outline.parts if manifest.outline else 1
+    return Frame(manifest.id, manifest.input, parts, manifest.applies_to.modalities)
 
 
 def fill(path: Path, values: Mapping[str, str]) -> str:
@@ -76,6 +70,21 @@ def fill(path: Path, values: Mapping[str, str]) -> str:
         for name, value in values.items()
     }
     return _fill(text, plain)
+
+
+def _as_written(sentence: str, text: str, values: Mapping[str, str]) -> str:
+    """The sentence about the filled text, with the line that the template has there."""
+    return _LINE.sub(lambda found: f"line {_line(int(found[1]), text, values)}", sentence, count=1)
+
+
+def _line(filled: int, text: str, values: Mapping[str, str]) -> int:
+    """The line of the template that line `filled` comes from: a block has several."""
+    last = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        last += 1 + sum(values[name].count("\n") for name in _names(line) if name in BLOCKS)
+        if filled <= last:
+            return number
+    return filled
 
 
 def _text(path: Path) -> str:

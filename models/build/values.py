@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from models.build.card.facts import facts
@@ -24,9 +25,9 @@ def values(report: Report, files: dict[str, str]) -> dict[str, str]:
     }
     plain = {name.replace("-", "_"): _written(value) for name, value in named.items()}
     blocks = {
-        "files": _files(files),
-        "outputs": "\n".join(f'{name} = "{name}"' for name in measured["outputs"]),
-        "precision": _precision(report, has_int8="int8.onnx" in files),
+        "files": file_lines(files),
+        "outputs": output_lines(measured["outputs"]),
+        "precision": precision_lines(report["precision"], has_int8="int8.onnx" in files),
     }
     return facts(report) | plain | blocks
 
@@ -57,13 +58,18 @@ def _score(report: Report) -> dict[str, Any]:
     }
 
 
-def _files(files: dict[str, str]) -> str:
+def file_lines(files: dict[str, str]) -> str:
+    """The lines of [files]."""
     return "\n".join(f'"{name}" = "{digest}"' for name, digest in files.items())
 
 
-def _precision(report: Report, *, has_int8: bool) -> str:
+def output_lines(names: Sequence[str]) -> str:
+    """The lines of [outputs]."""
+    return "\n".join(f'{name} = "{name}"' for name in names)
+
+
+def precision_lines(chosen: Report, *, has_int8: bool) -> str:
     """The lines of [precision], with [precision.int8] where the package has that graph."""
-    chosen = report["precision"]
     lines = [
         f"preferred = {json.dumps(chosen['preferred'])}",
         f"reason = {json.dumps(chosen['reason'], ensure_ascii=False)}",

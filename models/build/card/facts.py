@@ -52,11 +52,11 @@ def _of_external(report: Report) -> dict[str, str]:
     figures = external(report)
     if figures is None:
         return {}
-    named = {f"external_{name}": percent(figures[name]) for name in figures if name in _SHARES}
+    named = {f"external_{name}": percent(figures[name]) for name in figures if name in OF_EXTERNAL}
     return named | {"external_images": str(figures["images"])}
 
 
-_SHARES = (
+OF_EXTERNAL = (
     "accuracy",
     "in_distribution",
     "called_negative",

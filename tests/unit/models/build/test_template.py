@@ -11,17 +11,22 @@ from pathlib import Path
 import pytest
 
 from models.build.errors import PackageError
-from models.build.measuring import _strata
-from models.build.recipe import read_recipe
+from models.build.expected import expected
+from models.build.recipe import Recipe, read_recipe
 from models.build.template import fill, read_frame
 from models.build.values import values
 from models.manifest import Manifest, parse_manifest
 from tests.unit.models.build.made_reports import Report, classes_report, outline_report
+from tests.unit.models.build.own_model import write_model
 
 ROOT = Path(__file__).parents[4] / "models"
 TEMPLATES = sorted((ROOT / "build" / "templates").glob("*.toml"))
 IDS = [path.stem for path in TEMPLATES]
 FILES = {"fp32.onnx": "0" * 64, "int8.onnx": "1" * 64, "report.json": "2" * 64}
+
+
+def recipe_of(template: Path) -> Recipe:
+    return read_recipe(ROOT / template.stem / "recipe.toml")
 
 
 def report_for(template: Path) -> Report:
@@ -31,11 +36,10 @@ def report_for(template: Path) -> Report:
 
 @functools.cache
 def _made(template: Path) -> Report:
-    recipe = read_recipe(ROOT / template.stem / "recipe.toml")
+    recipe = recipe_of(template)
     data = recipe.data
     if recipe.task == "segmentation":
-        names = _strata(data)
-        made = outline_report(names, empties=data.empties is not None)
+        made = outline_report(data.strata, empties=data.empties is not None)
     else:
         assert data.negative is not None
         has_masks = data.outlines is not None
@@ -59,8 +63,8 @@ def test_a_template_becomes_a_manifest(template: Path) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=IDS)
 def test_labels_and_frame_are_those_of_the_recipe(template: Path) -> None:
-    recipe = read_recipe(ROOT / template.stem / "recipe.toml")
-    manifest, frame = manifest_of(template), read_frame(template)
+    recipe = recipe_of(template)
+    manifest, frame = manifest_of(template), read_frame(template, recipe)
     assert tuple(label.key for label in manifest.labels) == recipe.data.keys
     assert manifest.task == recipe.task
     assert (manifest.id, manifest.input) == (frame.id, frame.spec)
@@ -99,25 +103,98 @@ def test_what_is_filled_into_a_text_cannot_end_it(tmp_path: Path) -> None:
     assert tomllib.loads(filled) == {"text": 'a "quoted" \\ word next', "number": -1.5e-06}
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("id = ", "is not TOML"),
-        ('id = "x"\n[applies_to]\nmodalities = ["MR"]\n', "'input'"),
-        ('[input]\nname = "image"\nrows = "many"\n', "input"),
-        ('id = "x"\ninput = { name = "i", rows = 1, columns = 1, low_percentile = 0, '
-         "high_percentile = 100 }\n", "applies_to.modalities"),
-    ],
-)  # fmt: skip
-def test_a_template_that_cannot_be_used_is_told_of_before_anything_is_trained(
-    text: str, problem: str, tmp_path: Path
+@pytest.mark.parametrize("template", TEMPLATES, ids=IDS)
+def test_what_is_measured_was_expected(template: Path) -> None:
+    """And all that is expected is measured, but for what needs images and a witness."""
+    recipe, measured = recipe_of(template), set(values(report_for(template), FILES))
+    names = set(expected(recipe))
+    assert measured <= names
+    assert names - measured <= {"external_called_negative_with_witness", "ext_dev_images"}
+
+
+def wrong_template(
+    folder: Path, old: str, new: str, place: str, task: str = "classification"
+) -> tuple[str, str]:
+    """The sentence about a template in which one thing was changed, and how it should begin."""
+    model = write_model(folder, task=task)
+    path = model / "template.toml"
+    text = path.read_text(encoding="utf-8")
+    changed = text.replace(old, new, 1)
+    assert changed != text
+    path.write_text(changed, encoding="utf-8")
+    with pytest.raises(PackageError) as caught:
+        read_frame(path, read_recipe(model / "recipe.toml"))
+    line = changed[: changed.index(place)].count("\n") + 1
+    return caught.value.sentence, f"template.toml, line {line}: " if place else "template.toml: "
+
+
+WRONG: list[tuple[str, str, str, str]] = [
+    ("schema = 2", "schema = 3", "schema", "'schema' is not 2"),
+    ('title = "Discs"', "", "", "'title' is missing"),
+    ("version", "colour = 1\nversion", "colour", "'colour' is not a key"),
+    ("\nrows = 64", "\nheight = 64\nrows = 64", "height", "'input.height' is not a key"),
+    ("\nrows = 64", '\nrows = "many"', 'rows = "many"', "'input.rows' is not a whole number"),
+    ("\nrows = 64", "", "[input]", "'input.rows' is missing"),
+    ("high_percentile = 99.5", "high_percentile = 0", "[input]", "'input' has percentiles"),
+    ("$test_images images", "$tests images", "$tests", "asks for $tests, which"),
+    ("$threshold_disc", "$threshold_dot", "$threshold_dot", "asks for $threshold_dot, which"),
+    ("$threshold_disc", '"$threshold_disc"', "threshold =", "threshold' is not a number"),
+    ('role = "finding"', 'role = "guess"', "role =", "'labels[0].role' is not one of"),
+    ("window = 1", "window = 0", "window =", "'aggregation.window' is below 1"),
+    ('funding_source = "unknown"', 'funding_source = ""', "funding_source", "is empty"),
+    ('"$explanation_method"', '"magic"', 'method = "magic"', "'explanation.method' is not one of"),
+    ("$precision", "colour = 1\n$precision", "colour", "'precision.colour' is not a key"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "place", "problem"), WRONG)
+def test_a_wrong_template_is_told_by_its_line_before_anything_is_trained(
+    old: str, new: str, place: str, problem: str, tmp_path: Path
 ) -> None:
-    template = tmp_path / "template.toml"
-    template.write_text(text)
-    with pytest.raises(PackageError, match=problem):
-        read_frame(template)
+    sentence, beginning = wrong_template(tmp_path, old, new, place)
+    assert sentence.startswith(beginning)
+    assert problem in sentence
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("[input]", "[input", "[input"),
+        ("threshold = $threshold_disc", "threshold = $accuracy", "threshold = $accuracy"),
+        ("$precision", '$precision\nreason = "mine"\nreason = "his"', 'reason = "his"'),
+    ],
+)
+def test_a_template_that_would_be_no_toml_is_told_by_its_line(
+    old: str, new: str, place: str, tmp_path: Path
+) -> None:
+    sentence, beginning = wrong_template(tmp_path, old, new, place)
+    line = beginning.removeprefix("template.toml, ").removesuffix(": ")
+    assert sentence.startswith("template.toml is not TOML: ")
+    assert f"(at {line}, " in sentence
+
+
+def test_a_wrong_outline_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    sentence, beginning = wrong_template(
+        tmp_path, "parts = 1", "parts = 0", "parts = 0", "segmentation"
+    )
+    assert sentence == f"{beginning}The key 'outline.parts' is below 1."
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@pytest.mark.parametrize("method", ["$explanation_method", "cells"])
+def test_a_template_of_ones_own_is_judged_as_the_build_will_fill_it(
+    task: str, method: str, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path, task=task)
+    path = model / "template.toml"
+    if task == "classification":
+        text = path.read_text(encoding="utf-8").replace("$explanation_method", method)
+        path.write_text(text, encoding="utf-8")
+    frame = read_frame(path, read_recipe(model / "recipe.toml"))
+    assert (frame.spec.rows, frame.parts, frame.modalities) == (64, 1, ("MR",))
 
 
 def test_a_template_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    recipe = recipe_of(TEMPLATES[0])
     with pytest.raises(PackageError, match=r"template\.toml: the template cannot be read"):
-        read_frame(tmp_path / "template.toml")
+        read_frame(tmp_path / "template.toml", recipe)
