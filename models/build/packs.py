@@ -74,8 +74,9 @@ def load(folder: Path, data: DataRecipe, spec: InputSpec) -> dict[str, Samples]:
 
     Nothing is drawn at random: the split is the manifest's column. Raises DataError, one sentence
     with the file and the line, for a missing column, an unknown label or split, a file that is
-    missing, listed twice or unreadable, a class missing from a split, or a split of a segmentation
-    pack without any outline; and LeakError for a group that is in two splits.
+    missing, listed twice, unreadable or not that of the column `sha256`, a class missing from a
+    split, or a split of a segmentation pack without any outline; and LeakError for a group that is
+    in two splits.
     """
     names = (*SPLITS, data.external) if data.external else SPLITS
     rows = read_rows(folder, data.pack, columns_of(data))
@@ -115,7 +116,7 @@ class _Reader:
         masks = np.zeros(shape, np.bool_) if known else np.broadcast_to(np.False_, shape)
         for index, row in enumerate(rows):
             name = row.fill(self.data.image)
-            plane = _decoded(row, name, self.images, "image")
+            plane = _image(row, name, self.images)
             images[index] = _prepared(row, name, plane, self.spec)
             if self.outlines is not None and self._has_outline(row):
                 masks[index] = self._outline(row, self.outlines, plane.shape)
@@ -142,7 +143,7 @@ class _Reader:
 
     def _outline(self, row: Row, contents: Contents, shape: tuple[int, ...]) -> Masks:
         name = row.fill(self.data.outline)
-        plane = _decoded(row, name, contents, "mask")
+        plane = _mask(row, name, contents)
         if abs(shape[0] * plane.shape[1] / (shape[1] * plane.shape[0]) - 1) > _SAME_SHAPE:
             raise row.fault(f"the mask {name} has not the shape of its image.")
         mask = _framed_mask(plane, self.spec)
@@ -175,10 +176,25 @@ def _prepared(row: Row, name: str, plane: npt.NDArray[np.generic], spec: InputSp
         raise row.fault(f"the image {name} cannot be used: {error.sentence}") from error
 
 
-def _decoded(row: Row, name: str, contents: Contents, what: str) -> npt.NDArray[np.generic]:
+def _image(row: Row, name: str, contents: Contents) -> npt.NDArray[np.generic]:
+    content = _content(row, name, contents, "image")
+    row.check(name, content)
+    return _decoded(row, name, content, "image")
+
+
+def _mask(row: Row, name: str, contents: Contents) -> npt.NDArray[np.generic]:
+    """No column states what a mask's file is."""
+    return _decoded(row, name, _content(row, name, contents, "mask"), "mask")
+
+
+def _content(row: Row, name: str, contents: Contents, what: str) -> bytes:
     content = contents.get(name)
     if content is None:
         raise row.fault(f"the {what} {name} is missing from the pack {contents.pack}.")
+    return content
+
+
+def _decoded(row: Row, name: str, content: bytes, what: str) -> npt.NDArray[np.generic]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             grey = image if image.mode.startswith(("I", "F")) else image.convert("L")
@@ -201,7 +217,7 @@ def _empties(
         paths = [row.fill(source.image) for row in chosen]
         images = np.zeros((len(chosen), spec.rows, spec.columns), np.uint8)
         for index, (row, path) in enumerate(zip(chosen, paths, strict=True)):
-            images[index] = _prepared(row, path, _decoded(row, path, contents, "image"), spec)
+            images[index] = _prepared(row, path, _image(row, path, contents), spec)
         yield (
             name,
             Samples(

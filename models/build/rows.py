@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ class Row:
     def fault(self, problem: str) -> DataError:
         """What is wrong here, to be raised."""
         return DataError(at(f"{self.pack}.csv", self.line, problem))
+
+    def check(self, name: str, content: bytes) -> None:
+        """Raise DataError where the column `sha256` states another file than `name`'s `content`."""
+        stated = self.columns.get("sha256", "")
+        if stated and hashlib.sha256(content).hexdigest() != stated.lower():
+            raise self.fault(f"the image {name} is not the file of the row's SHA-256.")
 
     def __getitem__(self, column: str) -> str:
         return self.columns[column]

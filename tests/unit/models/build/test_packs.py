@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +208,18 @@ def repeat_row(slices: Pack, _: Pack) -> None:
     slices.rows.append(dict(slices.rows[0]))
 
 
+def state_hashes(slices: Pack, _: Pack) -> None:
+    for row in slices.rows:
+        row["sha256"] = hashlib.sha256(slices.files[row["file"]]).hexdigest()
+
+
+def swap_files(slices: Pack, masks: Pack) -> None:
+    """Two images of one label and split, which nothing but the hash can tell."""
+    state_hashes(slices, masks)
+    one, other = "sick/002.png", "sick/003.png"
+    slices.files |= {one: slices.files[other], other: slices.files[one]}
+
+
 BAD: list[tuple[Spoil, str]] = [
     (
         set_column(1, "label", "sikc"),
@@ -232,6 +245,10 @@ BAD: list[tuple[Spoil, str]] = [
     (drop_external, "slices.csv: no image is in the split 'away'."),
     (repeat_row, "slices.csv, line 23: the image sick/001.png is listed in line 2 already."),
     (
+        swap_files,
+        "slices.csv, line 3: the image sick/002.png is not the file of the row's SHA-256.",
+    ),
+    (
         set_column(7, "group", "person 1"),
         "slices.csv, line 9: the group 'person 1' is in the split 'train' already.",
     ),
@@ -247,6 +264,31 @@ def test_a_bad_pack_is_told_in_one_sentence(tmp_path: Path, spoil: Spoil, senten
     with pytest.raises(DataError) as caught:
         load(tmp_path, DATA, SPEC)
     assert caught.value.sentence == sentence
+
+
+def test_a_pack_may_state_the_hash_of_each_image_or_of_some(tmp_path: Path) -> None:
+    slices, masks = drawn_packs()
+    state_hashes(slices, masks)
+    set_column(0, "sha256", "")(slices, masks)
+    set_column(1, "sha256", slices.rows[1]["sha256"].upper())(slices, masks)
+    slices.write(tmp_path)
+    masks.write(tmp_path)
+    assert len(load(tmp_path, DATA, SPEC)["train"]) == 6
+
+
+def test_an_image_without_the_structure_must_be_the_file_of_its_hash(tmp_path: Path) -> None:
+    slices, masks = drawn_packs()
+    state_hashes(slices, masks)
+    outlined = Pack("outlined", [row for row in slices.rows if row["label"] == "sick"])
+    outlined.files = dict(slices.files)
+    slices.files["well/004.png"] = slices.files["well/005.png"]
+    for pack in (slices, masks, outlined):
+        pack.write(tmp_path)
+    data = dataclasses.replace(
+        DATA, pack="outlined", labels=("sick",), keys=("tumour",), negative=None
+    )
+    with pytest.raises(DataError, match=r"^slices\.csv, line 5: the image well/004\.png is not"):
+        load(tmp_path, dataclasses.replace(data, empties=Empties("slices", "well")), SPEC)
 
 
 def test_a_group_in_two_splits_is_a_leak(tmp_path: Path) -> None:
