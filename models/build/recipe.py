@@ -45,6 +45,7 @@ class DataRecipe:
     `slices_of_a_patient` of them are drawn together instead. `external` is a split that is neither
     trained on nor reported as the test: images from elsewhere. Near-copies of one picture in
     `train` and `test` stop the build beyond `tolerated_copies`, unless `copies` leaves them out.
+    Images of the splits `unverified` need not be the files that the column `sha256` states.
     """
 
     pack: str
@@ -63,6 +64,9 @@ class DataRecipe:
     copies: Literal["refuse", "leave out"] = "refuse"
     tolerated_copies: int = 0
     tolerated_because: str = ""
+    # what is read is the same: a step that was done is not repeated because of these
+    unverified: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    unverified_because: str = dataclasses.field(default="", repr=False)
 
     @property
     def strata(self) -> tuple[str, ...]:
@@ -302,6 +306,8 @@ def _data_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         yield ("data", "slices_of_a_patient"), "is not a positive number."
     if data.tolerated_copies and not data.tolerated_because:
         yield ("data", "tolerated_copies"), "needs its reason in 'tolerated_because'."
+    if data.unverified and not data.unverified_because:
+        yield ("data", "unverified"), "needs its reason in 'unverified_because'."
 
 
 def _backbones_problems(backbones: BackbonesRecipe) -> Iterator[tuple[KeyPath, str]]:

@@ -276,6 +276,19 @@ def test_a_pack_may_state_the_hash_of_each_image_or_of_some(tmp_path: Path) -> N
     assert len(load(tmp_path, DATA, SPEC)["train"]) == 6
 
 
+def test_a_split_that_the_recipe_leaves_unverified_may_have_other_files(tmp_path: Path) -> None:
+    slices, masks = drawn_packs()
+    state_hashes(slices, masks)
+    set_column(-1, "sha256", "0" * 64)(slices, masks)
+    slices.write(tmp_path)
+    masks.write(tmp_path)
+    with pytest.raises(DataError, match=r"line 22: .* not the file of the row's SHA-256"):
+        load(tmp_path, DATA, SPEC)
+    told = dataclasses.replace(DATA, unverified=("away",), unverified_because="they were copied")
+    assert len(load(tmp_path, told, SPEC)["away"]) == 3
+    assert repr(told) == repr(DATA)  # or every step would be repeated
+
+
 def test_an_image_without_the_structure_must_be_the_file_of_its_hash(tmp_path: Path) -> None:
     slices, masks = drawn_packs()
     state_hashes(slices, masks)

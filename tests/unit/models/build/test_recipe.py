@@ -107,6 +107,11 @@ def test_the_teacher_has_its_own_network_and_imitates_nobody(tmp_path: Path) -> 
             "line 6: The key 'data.labels' is empty or repeats a label.",
         ),
         (
+            'negative = "two"',
+            'negative = "two"\nunverified = ["far"]',
+            "line 9: The key 'data.unverified' needs its reason in 'unverified_because'.",
+        ),
+        (
             "sizes = [64, 96]",
             "sizes = [64, 100]",
             "line 18: The key 'train.cycles[0].sizes' needs at least one epoch, "
