@@ -72,10 +72,10 @@ class ReferenceCases:
 
 
 def read_cases(package: ModelPackage) -> ReferenceCases:
-    """Read `reference/cases.json` of a package. Raises ManifestError."""
+    """Read `reference/cases.json` of a package. Raises ManifestError, HashMismatch."""
     file = f"{package.folder.name}/{CASES.as_posix()}"
     try:
-        table = json.loads((package.folder / CASES).read_text(encoding="utf-8"))
+        table = json.loads(_content(package, CASES.name))
     except (OSError, ValueError) as error:
         raise ManifestError(f"{package.manifest.id} has no readable reference cases.") from error
     try:
@@ -85,14 +85,21 @@ def read_cases(package: ModelPackage) -> ReferenceCases:
 
 
 def read_image(package: ModelPackage, case: ReferenceCase) -> PixelArray:
-    """The case's picture, uint8 or uint16 (rows, columns). Raises ManifestError."""
+    """The case's picture, uint8 or uint16 (rows, columns). Raises ManifestError, HashMismatch."""
     try:
-        content = (package.folder / CASES.parent / Path(case.image).name).read_bytes()
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(_content(package, Path(case.image).name)))
         image.load()  # numpy would make an array of half a picture
         return np.asarray(image)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow calls a broken PNG a syntax error
         raise ManifestError(f"The reference picture {case.image!r} cannot be read.") from error
+
+
+def _content(package: ModelPackage, name: str) -> bytes:
+    """A file beside the cases: the listed one, where the manifest lists it (older ones do not)."""
+    path = CASES.parent / name
+    if path.as_posix() in package.manifest.files:
+        return package.read(path.as_posix())
+    return (package.folder / path).read_bytes()
 
 
 def answers_of(manifest: Manifest, outputs: Mapping[str, FloatArray]) -> tuple[Answer, ...]:
@@ -121,7 +128,8 @@ def check_references(package: ModelPackage, run: Run, precision: str = "fp32") -
     `run` takes prepared images, float32 (N, 1, rows, columns), and gives the graph's outputs by
     name. In the batch of two, each case comes before the next one, and both must be answered.
     Raises ReferenceMismatch at the first number that is too far from the stated one,
-    ManifestError when there is no case, or none for this precision.
+    ManifestError when there is no case, or none for this precision, HashMismatch when a file is
+    not the one that the manifest lists.
     """
     stated, manifest = read_cases(package), package.manifest
     if not stated.cases:

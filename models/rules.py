@@ -22,6 +22,7 @@ FP32, INT8 = "fp32.onnx", "int8.onnx"
 HEAD = "head.onnx"
 """The graph of the head alone, in a package that is explained by its cells."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"(reference/)?[^./\\][^/\\]*")  # in the folder, or beside the reference cases
 _KINDS = ("usefulness", "fairness", "safety")
 _OUTPUTS = ("logits", "feature_map", "class_weights", "ood_score", "mask_logits")
 
@@ -57,7 +58,7 @@ def _files(manifest: Manifest) -> Iterator[ManifestError]:
     if FP32 not in manifest.files:
         yield wrong(("files",), f"does not list {FP32!r}.")
     for name, digest in manifest.files.items():
-        if "/" in name or "\\" in name or name.startswith("."):
+        if not _FILE.fullmatch(name):
             yield wrong(("files",), "names a file outside the package's folder.")
         if not _SHA256.fullmatch(digest):
             yield wrong(("files", name), "is not a SHA-256 of 64 hexadecimal digits.")

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -103,13 +103,19 @@ def _fill(folder: Path, parts: Parts) -> None:
     for name, picture in pictures.items():
         (folder / name).write_bytes(picture)
     listed = [name for name in _GRAPHS if name in parts.graphs]
-    files = {name: _sha256(folder / name) for name in (*listed, "report.json", *pictures)}
-    text = template.fill(parts.template, values(parts.report, files))
-    _write_text(folder / MANIFEST_NAME, text)
-    manifest = read_manifest(folder)
-    _write_references(folder, manifest)
+    names = (*listed, "report.json", *pictures)
+    asked = _write_manifest(folder, parts, names)
+    manifest = _write_manifest(folder, parts, (*names, *_write_references(folder, asked)))
     for name, content in card_files(manifest, parts.report).items():
         _write_text(folder / name, content)
+
+
+def _write_manifest(folder: Path, parts: Parts, names: Iterable[str]) -> Manifest:
+    """The filled template, which lists these files of the folder."""
+    files = {name: _sha256(folder / name) for name in names}
+    text = template.fill(parts.template, values(parts.report, files))
+    _write_text(folder / MANIFEST_NAME, text)
+    return read_manifest(folder)
 
 
 def as_json(report: Report) -> str:
@@ -132,8 +138,8 @@ def _not_a_number(value: object, where: str = "") -> str:
     return where if isinstance(value, float) and not math.isfinite(value) else ""
 
 
-def _write_references(folder: Path, manifest: Manifest) -> None:
-    """Draw the reference pictures and write down what each graph says of them."""
+def _write_references(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Draw the reference pictures, write down what each graph says of them; names of the files."""
     target = (folder / CASES).parent
     target.mkdir()
     names = [name for name in (FP32, INT8) if name in manifest.files]
@@ -150,6 +156,8 @@ def _write_references(folder: Path, manifest: Manifest) -> None:
     tolerance = {precision: _TOLERANCE[precision] for precision in sessions}
     table = {"tolerance": tolerance, "cases": cases}
     _write_text(folder / CASES, json.dumps(table, indent=1) + "\n")
+    written = (CASES.name, *(str(case["image"]) for case in cases))
+    return tuple((CASES.parent / name).as_posix() for name in written)
 
 
 def _answer(manifest: Manifest, outputs: dict[str, npt.NDArray[np.float32]]) -> dict[str, Any]:

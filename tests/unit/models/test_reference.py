@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from models.contract import FloatArray
-from models.errors import ManifestError, ReferenceMismatch
+from models.errors import HashMismatch, ManifestError, ReferenceMismatch
 from models.manifest import parse_manifest
 from models.reference import Answer, Run, answers_of, check_references, read_cases, read_image
 from models.registry import ModelPackage, load_package
@@ -185,6 +186,25 @@ def test_an_unknown_key_is_named_with_its_file(package: ModelPackage) -> None:
     write_cases(package.folder, [CASE | {"colour": 1}])
     with pytest.raises(ManifestError, match=r"spots/reference/cases\.json: .*'cases\[0\]\.colour'"):
         check_references(package, answering(1.0))
+
+
+@pytest.mark.parametrize("name", ["cases.json", "ramp.png"])
+def test_a_listed_file_that_was_changed_after_loading_is_refused(
+    package: ModelPackage, name: str
+) -> None:
+    files = {
+        f"reference/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (package.folder / "reference").iterdir()
+    }
+    lines = "\n".join(f'"{file}" = "{digest}"' for file, digest in files.items())
+    manifest = package.folder / "model.toml"
+    manifest.write_text(manifest.read_text().replace("[files]", f"[files]\n{lines}"))
+    listed = load_package(package.folder)
+    assert check_references(listed, answering(1.0)) == 1
+    with (package.folder / "reference" / name).open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(HashMismatch, match=f"'reference/{name}' of spots"):
+        check_references(listed, answering(1.0))
 
 
 def test_a_case_cannot_point_outside_its_folder(package: ModelPackage) -> None:

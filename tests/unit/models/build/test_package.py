@@ -15,6 +15,7 @@ from models.build import package as writing
 from models.build import plots
 from models.build.errors import PackageError
 from models.build.package import Parts, as_json, write_package
+from models.errors import HashMismatch
 from models.manifest import read_manifest
 from models.registry import load_package, load_registry
 from tests.unit.models.build.made_reports import classes_report
@@ -93,6 +94,23 @@ def test_a_package_is_what_the_registry_takes(parts: Parts, tmp_path: Path) -> N
     cases = json.loads((package.folder / "reference" / "cases.json").read_text())
     assert set(cases["tolerance"]) == {"fp32", "int8"}
     assert all(set(case["answers"]) == {"fp32", "int8"} for case in cases["cases"])
+
+
+def test_every_reference_file_is_listed(parts: Parts, tmp_path: Path) -> None:
+    manifest = write_package(tmp_path / "discs", parts)
+    made = {f"reference/{path.name}" for path in (tmp_path / "discs" / "reference").iterdir()}
+    assert len(made) > 2
+    assert {name for name in manifest.files if "/" in name} == made
+    package = load_package(tmp_path / "discs")
+    assert json.loads(package.read("reference/cases.json"))["tolerance"]["fp32"] == 0.01
+
+
+def test_a_package_whose_tolerance_was_raised_is_refused(parts: Parts, tmp_path: Path) -> None:
+    write_package(tmp_path / "models" / "discs", parts)
+    cases = tmp_path / "models" / "discs" / "reference" / "cases.json"
+    cases.write_text(cases.read_text().replace('"fp32": 0.01', '"fp32": 9.99'))
+    with pytest.raises(HashMismatch, match=r"'reference/cases\.json' of discs is not the file"):
+        load_registry(bundled=tmp_path / "models")
 
 
 def test_the_same_parts_give_the_same_package(parts: Parts, tmp_path: Path) -> None:
