@@ -74,9 +74,9 @@ def load(folder: Path, data: DataRecipe, spec: InputSpec) -> dict[str, Samples]:
 
     Nothing is drawn at random: the split is the manifest's column. Raises DataError, one sentence
     with the file and the line, for a missing column, an unknown label or split, a file that is
-    missing, listed twice, unreadable or not that of the column `sha256`, a class missing from a
-    split, or a split of a segmentation pack without any outline; and LeakError for a group that is
-    in two splits.
+    missing, listed twice, unreadable or not that of the column `sha256`, an outline of a negative
+    image that is not empty, a class missing from a split, or a split of a segmentation pack without
+    any outline; and LeakError for a group that is in two splits.
     """
     names = (*SPLITS, data.external) if data.external else SPLITS
     rows = read_rows(folder, data.pack, columns_of(data))
@@ -147,6 +147,9 @@ class _Reader:
         plane = _mask(row, name, contents)
         if abs(shape[0] * plane.shape[1] / (shape[1] * plane.shape[0]) - 1) > _SAME_SHAPE:
             raise row.fault(f"the mask {name} has not the shape of its image.")
+        if self._is_negative(row) and plane.any():
+            label = row[self.data.label_column]
+            raise row.fault(f"the image is labelled {label!r}, but its mask {name} is not empty.")
         mask = _framed_mask(plane, self.spec)
         return mask[:, ::-1] if row.columns.get("mirrored") == "1" else mask
 

@@ -191,6 +191,11 @@ def empty_masks(_: Pack, masks: Pack) -> None:
         masks.files[name] = encoded(np.zeros((SIDE, SIDE), np.uint8))
 
 
+def outline_negative(slices: Pack, masks: Pack) -> None:
+    slices.rows[3]["number"] = "4"
+    masks.files["0004.png"] = masks.files["0001.png"]
+
+
 def drop_column(slices: Pack, _: Pack) -> None:
     for row in slices.rows:
         del row["split"]
@@ -240,6 +245,10 @@ BAD: list[tuple[Spoil, str]] = [
         "Every pixel of the image has the same value.",
     ),
     (reshape_mask, "slices.csv, line 4: the mask 0003.png has not the shape of its image."),
+    (
+        outline_negative,
+        "slices.csv, line 5: the image is labelled 'well', but its mask 0004.png is not empty.",
+    ),
     (empty_masks, "slices.csv: no outline of the split 'train' holds anything."),
     (drop_class, "slices.csv: no image of 'well' is in the split 'val'."),
     (drop_external, "slices.csv: no image is in the split 'away'."),
@@ -264,6 +273,17 @@ def test_a_bad_pack_is_told_in_one_sentence(tmp_path: Path, spoil: Spoil, senten
     with pytest.raises(DataError) as caught:
         load(tmp_path, DATA, SPEC)
     assert caught.value.sentence == sentence
+
+
+def test_a_negative_image_may_have_an_empty_mask(tmp_path: Path) -> None:
+    slices, masks = drawn_packs()
+    outline_negative(slices, masks)
+    masks.files["0004.png"] = encoded(np.zeros((SIDE, SIDE), np.uint8))
+    slices.write(tmp_path)
+    masks.write(tmp_path)
+    train = load(tmp_path, DATA, SPEC)["train"]
+    assert train.masked.all()
+    assert not train.masks[train.labels == 1].any()
 
 
 def test_a_pack_may_state_the_hash_of_each_image_or_of_some(tmp_path: Path) -> None:
