@@ -15,6 +15,7 @@ _FOLDER_TO_READ = click.Path(exists=True, file_okay=False, path_type=Path)
 _STEPS = ("data", "train", "export", "compress", "backbones", "evaluate", "package")
 _TEMPLATE, _RECIPE = "template.toml", "recipe.toml"
 _MISSING = 3  # something needed is not there
+_ABSENT = ("build.data", "build.recipe", "build.place")
 _BAD = 1  # the work was done and the answer is bad
 
 
@@ -54,7 +55,7 @@ def build(
         run(order, click.echo)
     except ModelError as error:
         kind = getattr(error, "kind", "")
-        _end(error.sentence, _MISSING if kind in ("build.data", "build.recipe") else _BAD)
+        _end(error.sentence, _MISSING if kind in _ABSENT else _BAD)
     except OSError as error:
         _end(f"{Path(str(error.filename)).name}: {error.strerror}.", _MISSING)
 

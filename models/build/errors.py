@@ -2,6 +2,7 @@
 
 BuildError                 the root; a ModelError, so that one handler at the command line will do
 ├── RecipeError            recipe.toml cannot be read, or a key is unknown, missing or out of range
+├── PlaceError             a folder for what the build makes cannot be made
 ├── DataError              a pack's manifest, an image or a mask is wrong, missing or unreadable
 │   └── LeakError          a patient or a near-copy is in two splits that must not know each other
 ├── NetworkError           a network of that name is not known, or its weights are not installed
@@ -27,6 +28,12 @@ class RecipeError(BuildError):
     """The recipe cannot be read, or asks for what cannot be."""
 
     kind = "build.recipe"
+
+
+class PlaceError(BuildError):
+    """There is no place for what the build makes."""
+
+    kind = "build.place"
 
 
 class DataError(BuildError):

@@ -20,7 +20,7 @@ from models.build.choosing import choose_score, distance
 from models.build.compress.choose import compress
 from models.build.contact_sheet import write_contact_sheets
 from models.build.duplicates import Pair, Parted, part
-from models.build.errors import DataError, GateError, NetworkError
+from models.build.errors import DataError, GateError, NetworkError, PlaceError, at
 from models.build.export import export, open_session
 from models.build.gates import graph_gate, must_hold
 from models.build.measure.backbones import compare
@@ -66,11 +66,19 @@ def build(order: Order, progress: Progress) -> None:
     May be stopped and repeated; training goes on at the epoch where it was. Raises BuildError or
     another ModelError, each one sentence; a package is written whole or not at all.
     """
-    order.work.mkdir(parents=True, exist_ok=True)
+    _make(order.work)
     work = _Build(order, progress)
     for step in STEPS[: STEPS.index(order.until) + 1]:
         if step != "backbones" or order.until == "backbones":
             work.do(step)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"the folder cannot be made: {error.strerror or type(error).__name__}."
+        raise PlaceError(at(folder.name, None, problem)) from error
 
 
 class _Build:

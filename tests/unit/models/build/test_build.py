@@ -220,6 +220,14 @@ def test_a_folder_of_data_that_is_not_there_is_a_wrong_use(tmp_path: Path) -> No
     assert "does not exist" in result.stderr
 
 
+def test_a_work_folder_that_cannot_be_made_is_told(model: Path) -> None:
+    (model / "taken").write_text("a file")
+    places = ["--data", str(model / "data"), "--work", str(model / "taken" / "work")]
+    result = CliRunner().invoke(build, [str(model / "model"), *places])
+    assert result.exit_code == 3
+    assert result.stderr == "work: the folder cannot be made: Not a directory.\n"
+
+
 def test_a_smoke_run_never_replaces_a_real_model() -> None:
     arguments = ["brain-mri-tumour", "--data", ".", "--work", "w", "--quick"]
     result = CliRunner().invoke(build, arguments)
