@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from models.build.card.facts import OF_EXTERNAL
 from models.build.conformal import METHOD
+from models.build.packs import SPLITS
 from models.build.recipe import Recipe
 from models.build.values import file_lines, output_lines, precision_lines
 from models.manifest import FP32, HEAD, INT8
@@ -14,6 +15,7 @@ _NUMBER, _TEXT = "1", "a figure"
 _INT8 = {"agreement": 1.0, "speed_up": 2.0, "smaller": 2.0, "gates_held": True}
 _NUMBERS = ("temperature", "ece", "ood_threshold")
 _FIGURES = ("layer", "ood_method", "ood_chosen", "strange_in_distribution", "calibration_error")
+_OF_SPLITS = ("images", "left_out", "listed", "near_copied")
 _OF_CLASSES = (
     *("accuracy", "any_sensitivity", "any_specificity", "in_distribution", "answered"),
     *("answered_accuracy", "negative_answered", "findings_called_negative"),
@@ -46,14 +48,15 @@ def _name(name: str) -> str:
 def _numbers(recipe: Recipe) -> Iterator[str]:
     """What may stand outside quotes."""
     external = recipe.data.external
-    splits = ("train", "val", "test", *((external, "external") if external else ()))
-    yield from (f"{split}_images" for split in splits)
+    splits = (*SPLITS, *((external,) if external else ()))
+    yield from (f"{split}_{what}" for split in splits for what in _OF_SPLITS)
+    yield from ("external_images",) if external else ()
     yield "test_groups"
     if recipe.task == "segmentation":
         yield from ("threshold", "min_area_fraction", "parts")
         yield from ("with_structure", "without_structure")
     else:
-        yield from (f"threshold_{key}" for key in recipe.data.keys)
+        yield from (f"{what}_{key}" for what in ("threshold", "images") for key in recipe.data.keys)
         yield from (f"prediction_set_{name}" for name in ("coverage", "threshold", "coverage_test"))
 
 

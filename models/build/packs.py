@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from PIL import Image
 from models.build.archive import Contents, open_pack
 from models.build.errors import DataError, at
 from models.build.recipe import DataRecipe, Empties
-from models.build.rows import Row, check_rows, columns_of, read_rows
+from models.build.rows import Row, check_rows, columns_of, groups_of, read_rows
 from models.contract import FloatArray
 from models.errors import UnusablePixels
 from models.manifest import InputSpec
@@ -81,7 +81,7 @@ def load(folder: Path, data: DataRecipe, spec: InputSpec) -> dict[str, Samples]:
     names = (*SPLITS, data.external) if data.external else SPLITS
     rows = read_rows(folder, data.pack, columns_of(data))
     check_rows(rows, data, names)
-    main = _Reader(folder, data, spec)
+    main = _Reader(folder, data, spec, groups_of(rows, data))
     parts: dict[str, list[Samples]] = {
         name: [main.samples([row for row in rows if row["split"] == name])] for name in names
     }
@@ -101,8 +101,10 @@ def as_input(images: Images) -> FloatArray:
 class _Reader:
     """Makes samples of the rows of one pack."""
 
-    def __init__(self, folder: Path, data: DataRecipe, spec: InputSpec) -> None:
-        self.data, self.spec = data, spec
+    def __init__(
+        self, folder: Path, data: DataRecipe, spec: InputSpec, groups: Mapping[int, str]
+    ) -> None:
+        self.data, self.spec, self.groups = data, spec, groups
         self.images = open_pack(folder, data.pack)
         self.outlines = None
         if data.outlines:
@@ -129,7 +131,7 @@ class _Reader:
             labels.astype(np.int64),
             masks,
             masked,
-            tuple(self._group(row) for row in rows),
+            tuple(self.groups[row.line] for row in rows),
             tuple(f"{row.pack}/{row.fill(self.data.image)}" for row in rows),
         )
 
@@ -152,14 +154,6 @@ class _Reader:
             raise row.fault(f"the image is labelled {label!r}, but its mask {name} is not empty.")
         mask = _framed_mask(plane, self.spec)
         return mask[:, ::-1] if row.columns.get("mirrored") == "1" else mask
-
-    def _group(self, row: Row) -> str:
-        """What a bootstrap draws together: the csv's group, or about one patient's slices."""
-        number = row.columns.get(self.data.number or "", "")
-        if not number:
-            return row[self.data.group]
-        patient = int(number) // self.data.slices_of_a_patient
-        return f"{row[self.data.label_column]}-{patient}"
 
 
 def _framed_mask(plane: npt.NDArray[np.generic], spec: InputSpec) -> Masks:

@@ -41,11 +41,12 @@ class DataRecipe:
     with the row's columns in braces; outlines come from the pack `outlines`, and a row that
     leaves a column of `outline` empty has none. Rows whose column `mirrored` is 1 show the
     outline's mirror image. `group` is the column of what is not independent (a patient, a cluster
-    of copies); where `number` names a column that counts slices patient after patient, every
-    `slices_of_a_patient` of them are drawn together instead. `external` is a split that is neither
-    trained on nor reported as the test: images from elsewhere. Near-copies of one picture in
-    `train` and `test` stop the build beyond `tolerated_copies`, unless `copies` leaves them out.
-    Images of the splits `unverified` need not be the files that the column `sha256` states.
+    of copies); where `number` names a column that counts the slices as they were taken, those that
+    follow one another with one label in one group are drawn together instead. `external` is a split
+    that is neither trained on nor reported as the test: images from elsewhere. Near-copies of one
+    picture in `train` and `test` stop the build beyond `tolerated_copies`, unless `copies` leaves
+    them out. Images of the splits `unverified` need not be the files that the column `sha256`
+    states.
     """
 
     pack: str
@@ -59,7 +60,6 @@ class DataRecipe:
     outline: str = "masks/{file}"
     group: str = "group"
     number: str | None = None
-    slices_of_a_patient: int = 1
     empties: Empties | None = None
     copies: Literal["refuse", "leave out"] = "refuse"
     tolerated_copies: int = 0
@@ -270,7 +270,8 @@ def _problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     """(key, what is wrong with it): what types alone do not say."""
     yield from _data_problems(recipe)
     yield from _backbones_problems(recipe.backbones)
-    train, calibrate = recipe.train, recipe.calibrate
+    yield from _calibrate_problems(recipe)
+    train = recipe.train
     if train.batch < 2:
         yield ("train", "batch"), "is below 2, which batch norms cannot learn from."
     if not train.cycles:
@@ -282,9 +283,6 @@ def _problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     for key, value in _shares(recipe):
         if not 0 <= value <= 1:
             yield key, "is not from 0 to 1."
-    for name, count in (("pca", calibrate.pca), ("neighbours", calibrate.neighbours)):
-        if count < 1:
-            yield ("calibrate", name), "is not a positive number."
     strata = len(recipe.data.labels) + (recipe.data.empties is not None)
     if train.class_shares and len(train.class_shares) != strata:
         yield ("train", "class_shares"), f"has not {strata} shares."
@@ -296,18 +294,30 @@ def _data_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
         yield ("data", "labels"), "is empty or repeats a label."
     if len(data.keys) != (len(data.labels) if classifies else 1):
         yield ("data", "keys"), "is not one name for each label (segmentation: the structure's)."
+    if data.negative is None and classifies:
+        yield (
+            ("data", "negative"),
+            "is missing: one label of a classifier says that nothing is there.",
+        )
     if data.negative is not None and data.negative not in data.keys:
         yield ("data", "negative"), "is not one of the keys."
     if data.outlines is None and (recipe.network.outline or not classifies):
         yield ("data", "outlines"), "is missing, and the network learns outlines."
     if data.empties is not None and classifies:
         yield ("data", "empties"), "is for segmentation: a classifier has its negative label."
-    if data.slices_of_a_patient < 1:
-        yield ("data", "slices_of_a_patient"), "is not a positive number."
     if data.tolerated_copies and not data.tolerated_because:
         yield ("data", "tolerated_copies"), "needs its reason in 'tolerated_because'."
     if data.unverified and not data.unverified_because:
         yield ("data", "unverified"), "needs its reason in 'unverified_because'."
+
+
+def _calibrate_problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    calibrate, outlines = recipe.calibrate, recipe.task == "segmentation"
+    if not set(calibrate.ood) - ({"energy"} if outlines else set()):
+        yield ("calibrate", "ood"), "names no score (of an outline energy is none)."
+    for name, count in (("pca", calibrate.pca), ("neighbours", calibrate.neighbours)):
+        if count < 1:
+            yield ("calibrate", name), "is not a positive number."
 
 
 def _backbones_problems(backbones: BackbonesRecipe) -> Iterator[tuple[KeyPath, str]]:

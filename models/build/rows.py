@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from models.build.errors import DataError, LeakError, at
@@ -68,6 +69,23 @@ def columns_of(data: DataRecipe) -> tuple[str, ...]:
     """The columns that a recipe needs in its manifest."""
     number = (data.number,) if data.number else ()
     return (data.label_column, "split", data.group, *number)
+
+
+def groups_of(rows: Sequence[Row], data: DataRecipe) -> dict[int, str]:
+    """What a bootstrap draws together, by the row's line: the csv's group, or a run of slices.
+
+    A run is of slices whose numbers follow one another, with one label and one group: one patient's
+    series, mostly. Raises nothing: `check_rows` has seen that numbers are numbers.
+    """
+    groups = {row.line: row[data.group] for row in rows}
+    if data.number is None:
+        return groups
+    column = data.number
+    numbered = sorted((row for row in rows if row[column]), key=lambda row: int(row[column]))
+    runs = groupby(numbered, key=lambda row: (row[data.label_column], row[data.group]))
+    for number, (_, members) in enumerate(runs):
+        groups |= {row.line: f"run {number}" for row in members}
+    return groups
 
 
 def check_rows(rows: Sequence[Row], data: DataRecipe, names: Sequence[str]) -> None:

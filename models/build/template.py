@@ -12,7 +12,7 @@ from models.build.errors import PackageError, at
 from models.build.expected import expected
 from models.build.recipe import Recipe
 from models.errors import ManifestError
-from models.manifest import InputSpec, parse_manifest
+from models.manifest import InputSpec, Manifest, parse_manifest
 
 BLOCKS = ("files", "outputs", "precision")
 """Placeholders that stand for whole lines; every other one stands for a value or within a text."""
@@ -39,8 +39,9 @@ def read_frame(path: Path, recipe: Recipe) -> Frame:
     """Judge the template before anything is measured: as a manifest, with figures that could be.
 
     Raises PackageError, naming file and line, when it cannot be read, when it asks for what no
-    build of `recipe` measures, or when it would not be a manifest. Whether a figure that some
-    builds lack was measured (of maps, of the second witness), only the last step can say.
+    build of `recipe` measures, when it would not be a manifest, or has not the recipe's labels.
+    Whether a figure that some builds lack was measured (of maps, of the second witness), only the
+    last step can say.
     """
     text = _text(path)
     values = expected(recipe, cells=bool(_CELLS.search(text)))
@@ -48,8 +49,22 @@ def read_frame(path: Path, recipe: Recipe) -> Frame:
         manifest = parse_manifest(fill(path, values), path.name)
     except ManifestError as error:
         raise PackageError(_as_written(error.sentence, text, values)) from error
+    _must_agree(manifest, recipe, path.name)
     parts = manifest.outline.parts if manifest.outline else 1
     return Frame(manifest.id, manifest.input, parts, manifest.applies_to.modalities)
+
+
+def _must_agree(manifest: Manifest, recipe: Recipe, file: str) -> None:
+    """Or an output would go by another label's name."""
+    labels = tuple(label.key for label in manifest.labels)
+    if manifest.task != recipe.task:
+        problem = f"is for a {manifest.task}, the recipe for a {recipe.task}."
+        raise PackageError(at(file, None, problem))
+    if labels != recipe.data.keys:
+        problem = f"has the labels {', '.join(labels)}; the recipe's are "
+        raise PackageError(
+            at(file, None, f"{problem}{', '.join(recipe.data.keys)}, in this order.")
+        )
 
 
 def fill(path: Path, values: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from inference.scoring import model_input
 from models.build.errors import DataError, LeakError
 from models.build.packs import NONE, Samples, as_input, load
 from models.build.recipe import DataRecipe, Empties
+from models.build.rows import Row, groups_of
 from models.contract import ImageSlice
 from models.manifest import InputSpec
 from models.preprocess import prepare
@@ -102,10 +103,23 @@ def test_images_without_the_structure_join_a_segmentation_pack(tmp_path: Path) -
         assert samples.files[-1].startswith("slices/well/")
 
 
-def test_numbered_slices_are_drawn_together_about_patient_by_patient(tmp_path: Path) -> None:
-    data = dataclasses.replace(DATA, number="number", slices_of_a_patient=4)
-    train = read(tmp_path, data)["train"]
-    assert train.groups == ("sick-0",) * 3 + ("person 4", "person 5", "person 6")
+def test_slices_that_follow_one_another_are_drawn_together() -> None:
+    """Those of one label and one group; what has no number keeps the group of the manifest."""
+    data = dataclasses.replace(DATA, number="number")
+    table = ["9 sick one", "8 sick two", "10 sick one", "7 sick two", "11 well one", "- well a"]
+    columns = [dict(zip(("number", "label", "group"), row.split(), strict=True)) for row in table]
+    rows = [
+        Row("slices", line, {**row, "number": row["number"].strip("-")})
+        for line, row in enumerate(columns, start=2)
+    ]
+    found = groups_of(rows, data)
+    assert found == {2: "run 1", 3: "run 0", 4: "run 1", 5: "run 0", 6: "run 2", 7: "a"}
+    assert set(groups_of(rows, DATA).values()) == {"one", "two", "a"}
+
+
+def test_the_runs_are_those_of_all_splits(tmp_path: Path) -> None:
+    train = read(tmp_path, dataclasses.replace(DATA, number="number"))["train"]
+    assert train.groups == ("run 0", "run 1", "run 2", "person 4", "person 5", "person 6")
 
 
 def test_samples_can_be_had_by_their_files(tmp_path: Path) -> None:

@@ -102,6 +102,17 @@ def test_the_teacher_has_its_own_network_and_imitates_nobody(tmp_path: Path) -> 
             "line 8: The key 'data.negative' is not one of the keys.",
         ),
         (
+            'negative = "two"\n',
+            "",
+            "line 4: The key 'data.negative' is missing: one label of a classifier says that "
+            "nothing is there.",
+        ),
+        (
+            "coverage = 0.9",
+            "coverage = 0.9\nood = []",
+            "line 25: The key 'calibrate.ood' names no score (of an outline energy is none).",
+        ),
+        (
             '["a", "b"]',
             '["a", "a"]',
             "line 6: The key 'data.labels' is empty or repeats a label.",

@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 def course(folder: Path, task: str) -> tuple[dict[str, Samples], Recipe]:
     model = write_model(folder, task=task)
     recipe = read_recipe(model / "recipe.toml")
-    spec = read_frame(model / "template.toml").spec
+    spec = read_frame(model / "template.toml", recipe).spec
     return load(folder / "data", recipe.data, spec), recipe
 
 
