@@ -1,7 +1,9 @@
 """What a graph must be before it is served: one limit, one figure and one sentence each.
 
-int8 is held against fp32 on the same samples. A graph that differs from the trained network stops
-the build; an int8 graph that fails stays in the folder of the build, and fp32 is served.
+A graph that differs from the trained network stops the build, and so does an fp32 graph that is not
+calibrated or answers otherwise in a batch. int8 is held against fp32 on the same samples; one that
+fails stays in the folder of the build, and fp32 is served. How fast the served file is beside other
+engines is reported and stops nothing: another machine, or a busy one, has another answer.
 """
 
 from __future__ import annotations
@@ -65,6 +67,13 @@ def graph_gate(distance: float) -> Gate:
     return _most("torch and ONNX", distance, GRAPH_DISTANCE, sentence, scope="build")
 
 
+def fp32_gates(figures: Figures, parity: Parity) -> tuple[Gate, ...]:
+    """What the fp32 graph must be by itself, for int8 may fall back to it; they stop the build."""
+    sentence = f"The fp32 graph's expected calibration error is {figures.ece:.3f}"
+    calibrated = _most("fp32 calibration error", figures.ece, ECE, sentence, scope="build")
+    return (calibrated, *_steadiness(parity, "fp32 batch", "build"))
+
+
 def served_gates(faster_than_torch: float, slower_than_openvino: float | None) -> Iterator[Gate]:
     """How the served file compares with other engines on this machine; stops nothing.
 
@@ -101,11 +110,16 @@ def _sameness(after: Figures, parity: Parity) -> Iterator[Gate]:
     if after.ood_agreement is not None:
         sentence = f"int8 and fp32 agree on {100 * after.ood_agreement:.2f} % of what is unlike"
         yield _least("out of distribution", after.ood_agreement, AGREEMENT, sentence)
+    yield from _steadiness(parity, "batch", "int8")
+
+
+def _steadiness(parity: Parity, name: str, scope: Scope) -> Iterator[Gate]:
     changes = 0.0 if parity.same else 1.0
     sentence = f"Batches of 1, 2, 4 and 8 give {'the same' if parity.same else 'other'} answers"
-    yield _most("batch answers", changes, 0.0, sentence)
-    sentence = f"A batch moves a probability by {parity.largest_difference:.2g}"
-    yield _most("batch probabilities", parity.largest_difference, PARITY, sentence)
+    yield _most(f"{name} answers", changes, 0.0, sentence, scope)
+    moved = parity.largest_difference
+    sentence = f"A batch moves a probability by {moved:.2g}"
+    yield _most(f"{name} probabilities", moved, PARITY, sentence, scope)
 
 
 def _gain(before: Figures, after: Figures) -> Iterator[Gate]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.build.calibrate import Floats, choose_operating, describe, softmax
+from models.build.calibrate import Floats, Operating, choose_operating, describe, softmax
 from models.build.compress.figures import Bench, outputs_of
 from models.build.conformal import conformal_report, conformal_threshold
 from models.build.evaluate.classes import (
@@ -23,19 +23,24 @@ from models.build.evaluate.faithfulness import report_faithfulness
 from models.build.evaluate.figures import Report, rounded
 from models.build.evaluate.maps import explained
 from models.build.evaluate.outlines import (
+    OutlineOperating,
     at_size,
     choose_outline,
     outlined,
     report_outlines,
 )
 from models.build.export import Outputs, open_session
-from models.build.gates import Gate, int8_may_be_served, judge
+from models.build.gates import Gate, fp32_gates, int8_may_be_served, judge, must_hold
 from models.build.packs import Samples
 from models.build.recipe import Recipe
 from models.build.template import Frame
 from models.build.witness import Witness, add_witness
 
 INTERVALS = "95 %, bootstrap over groups, which are drawn whole"
+_OF_RUNS = (
+    f"{INTERVALS}; a group is a run of neighbouring slices, of which a patient may have several, "
+    "so the true intervals are somewhat wider"
+)
 _SMOKE = "A smoke run: these figures say nothing about the model."
 
 
@@ -56,13 +61,18 @@ class Material:
 
 
 def measure(material: Material, progress: Callable[[str], None]) -> Report:
-    """Choose the operating point on `val` and measure everything else on `test`."""
+    """Choose the operating point on `val` and measure everything else on `test`.
+
+    Raises GateError for a gate that stops the build, but for a smoke run.
+    """
     progress("measuring fp32")
     task = _Classes(material) if material.recipe.task == "classification" else _Outlines(material)
     report = _about(material) | task.report(material.fp32)
     if material.int8:
         progress("measuring int8")
-        gates = _gates(material)
+        gates = _gates(material, task.operating)
+        if not material.smoke:  # whose figures are of no use
+            must_hold(gates)
         report |= {"gates": [_gate(gate) for gate in gates], "int8": task.again(material.int8)}
         report["precision"] = _precision(material, gates)
     else:
@@ -220,7 +230,7 @@ def _about(material: Material) -> Report:
         "schema": 2,
         "model": material.frame.id,
         "task": material.recipe.task,
-        "intervals": INTERVALS,
+        "intervals": _OF_RUNS if material.recipe.data.number else INTERVALS,
         "images": {name: len(samples) for name, samples in material.samples.items()},
         "score": material.exported.get("score"),
         "score_comparison": material.exported.get("score_comparison", {}),
@@ -238,12 +248,17 @@ def _scores(outputs: Outputs) -> Floats:
     return np.asarray(outputs["ood_score"], np.float64)
 
 
-def _gates(material: Material) -> tuple[Gate, ...]:
-    """Those of int8, asked once more on the split that nothing was chosen on."""
+def _gates(material: Material, operating: Operating | OutlineOperating) -> tuple[Gate, ...]:
+    """Those of both graphs, asked once more on the split that nothing was chosen on.
+
+    Outlines are those of the operating point, since they are what is served.
+    """
     assert material.int8 is not None  # noqa: S101  # the caller has asked
-    bench = Bench(material.fp32, material.samples["test"], material.recipe.data.keys)
-    after = bench.row("int8", material.int8)
-    return judge(bench.fp32.figures, after.figures, bench.parity(material.int8))
+    how = operating if isinstance(operating, OutlineOperating) else None
+    bench = Bench(material.fp32, material.samples["test"], material.recipe.data.keys, how)
+    before, after = bench.fp32.figures, bench.row("int8", material.int8).figures
+    parities = bench.parity(material.fp32), bench.parity(material.int8)
+    return (*fp32_gates(before, parities[0]), *judge(before, after, parities[1]))
 
 
 def _gate(gate: Gate) -> Report:
@@ -254,7 +269,7 @@ def _precision(material: Material, gates: tuple[Gate, ...]) -> Report:
     """int8 is preferred if every gate held on `val`, where it was chosen, and on `test`."""
     values = {gate.name: gate.value for gate in gates}
     chosen, held = material.compressed["choice"] == "int8", int8_may_be_served(gates)
-    missed = " ".join(gate.sentence for gate in gates if not gate.held)
+    missed = " ".join(gate.sentence for gate in gates if gate.scope == "int8" and not gate.held)
     if not chosen:
         reason = f"int8 missed a gate on val: {material.compressed['reason']}"
     elif not held:

@@ -17,9 +17,11 @@ import onnxruntime as ort
 from models.build.calibrate import fit_pixel_temperature, fit_temperature, sigmoid, softmax
 from models.build.compress.graph import macs
 from models.build.evaluate.figures import expected_calibration_error
-from models.build.evaluate.outlines import at_size
+from models.build.evaluate.outlines import OutlineOperating, at_size
 from models.build.export import Outputs, open_session, run
 from models.build.packs import Samples, as_input
+from models.manifest import Outline
+from models.outlines import kept_regions
 
 BATCHES = (1, 2, 4, 8)
 _SPECK = 1e-3  # of the frame: a smaller outline is none
@@ -79,16 +81,24 @@ class Bench:
     """Measures graphs against one fp32 graph on one split.
 
     `keys` name the labels, in the order of the logits; for outlines they are not looked at. The
-    temperature is the one that fits the fp32 graph on these samples, and serves every graph.
+    temperature is the one that fits the fp32 graph on these samples, and serves every graph. With
+    `how`, which an outline has once it was chosen, outlines are those that will be served; before
+    that, those of probability 0.5 but for specks.
     """
 
-    def __init__(self, fp32: Path, samples: Samples, keys: Sequence[str]) -> None:
-        self._samples, self._keys = samples, keys
+    def __init__(
+        self,
+        fp32: Path,
+        samples: Samples,
+        keys: Sequence[str],
+        how: OutlineOperating | None = None,
+    ) -> None:
+        self._samples, self._keys, self._how = samples, keys, how
         self._session = open_session(fp32)
         self._outputs = outputs_of(self._session, samples)
         self._outlines = "mask_logits" in self._outputs
         self._masks = self._true_masks() if self._outlines else samples.masks
-        self._temperature = self._fitted_temperature()
+        self._temperature = how.temperature if how else self._fitted_temperature()
         self._expected = self._answers(self._outputs)
         figures = self._figures(self._outputs, fp32, self._session)
         self.fp32 = Row("fp32", replace(figures, speed_up=1.0))
@@ -99,9 +109,10 @@ class Bench:
         return Row(step, self._figures(outputs_of(session, self._samples), path, session))
 
     def parity(self, path: Path) -> Parity:
-        """Compare the answers of batches with those one by one, for the first eight images."""
+        """Compare the answers of batches with those one by one, for eight images of all kinds."""
         session = open_session(path)
-        images = as_input(self._samples.images[: BATCHES[-1]])
+        spread = np.linspace(0, len(self._samples) - 1, BATCHES[-1]).astype(np.int64)
+        images = as_input(self._samples.images[spread])  # manifests go class by class
         batched = [self._chances(_in_batches(session, images, size)) for size in BATCHES]
         decided = [self._decided(chances) for chances in batched]
         differences = [float(np.abs(batched[0] - chances).max()) for chances in batched[1:]]
@@ -173,6 +184,9 @@ class Bench:
         chances = self._chances(outputs)
         if not self._outlines:
             return np.asarray(chances.argmax(axis=1))
+        if self._how:
+            served = Outline(self._how.min_area_fraction, "area", self._how.parts)
+            return np.stack([kept_regions(m, served) for m in chances >= self._how.threshold])
         masks = chances >= 0.5
         masks[masks.mean(axis=(1, 2)) < _SPECK] = False
         return np.asarray(masks, np.bool_)

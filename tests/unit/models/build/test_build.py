@@ -91,7 +91,7 @@ def test_the_report_holds_every_step(package: ModelPackage) -> None:
     report = json.loads(package.read("report.json"))
     assert report["images"]["test"] == report["test"]["images"]
     assert report["compression"]["rows"][0]["step"] == "fp32"
-    assert {gate["scope"] for gate in report["gates"]} == {"int8"}
+    assert {gate["scope"] for gate in report["gates"]} == {"build", "int8"}
     assert report["graph_gate"]["held"]
     assert report["score"] in report["score_comparison"]
     assert report["latency"]["engines"]

@@ -8,6 +8,7 @@ from models.build.compress.figures import Figures, Parity
 from models.build.errors import BuildError
 from models.build.gates import (
     Gate,
+    fp32_gates,
     graph_gate,
     int8_may_be_served,
     judge,
@@ -123,6 +124,29 @@ def test_a_graph_must_be_the_network(distance: float, held: bool) -> None:
     else:
         with pytest.raises(BuildError, match="differ"):
             must_hold([gate])
+
+
+@pytest.mark.parametrize(
+    ("figures", "parity", "held"),
+    [
+        ({"ece": 0.05}, STEADY, True),
+        ({"ece": 0.051}, STEADY, False),
+        ({"ece": NAN}, STEADY, False),
+        ({}, Parity(same=False, largest_difference=0.0), False),
+        ({}, Parity(same=True, largest_difference=1e-3), True),
+        ({}, Parity(same=True, largest_difference=1.1e-3), False),
+    ],
+)
+def test_an_fp32_graph_that_cannot_be_fallen_back_to_stops_the_build(
+    figures: dict[str, float], parity: Parity, held: bool
+) -> None:
+    gates = fp32_gates(dataclasses.replace(FP32, **figures), parity)  # type: ignore[arg-type]  # floats by the table above
+    assert {gate.scope for gate in gates} == {"build"}
+    if held:
+        must_hold(gates)
+    else:
+        with pytest.raises(BuildError, match=r"fp32|batch|Batches"):
+            must_hold(gates)
 
 
 def test_a_failing_int8_gate_does_not_stop_the_build() -> None:

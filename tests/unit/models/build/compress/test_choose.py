@@ -11,6 +11,7 @@ import pytest
 from models.build import gates
 from models.build.compress.choose import compress
 from models.build.compress.figures import Bench, dice_of
+from models.build.evaluate.outlines import OutlineOperating
 from models.build.recipe import CompressRecipe, DataRecipe, NetworkRecipe, Recipe, TrainRecipe
 from tests.unit.models.build.compress.graphs import KEYS, classifier, outliner, samples
 
@@ -130,6 +131,19 @@ def test_batches_give_what_single_images_give(tmp_path: Path) -> None:
     parity = Bench(path, SPLITS["val"], KEYS).parity(path)
     assert parity.same
     assert parity.largest_difference < 1e-5
+
+
+def test_outlines_are_measured_at_the_operating_point_once_there_is_one(tmp_path: Path) -> None:
+    """Regions that are all too small are none: nothing is touched, and empty images stay empty."""
+    path = outliner(tmp_path / "fp32.onnx")
+    usual = OutlineOperating(temperature=1.0, threshold=0.5, min_area_fraction=0.001, parts=9)
+    strict = dataclasses.replace(usual, min_area_fraction=0.9)
+    touched = []
+    for how in (None, usual, strict):
+        figures = Bench(path, SPLITS["val"], KEYS, how).fp32.figures
+        touched.append(figures.sensitivity["structure"])
+    assert touched[0] == touched[1] > 0.5
+    assert touched[2] == 0.0
 
 
 def test_dice_is_by_hand() -> None:
