@@ -208,6 +208,7 @@ class _Build:
             "images": counts,
             "packs": dict(self._packs),
             "near_copies": _by_splits(self.parted.pairs),
+            "near_copied": _of_training(self.parted.pairs),
             "left_out": self.parted.left_out,
         }
         save(self.order.work / "data.json", table)
@@ -315,6 +316,12 @@ class _Build:
         manifest = write_package(self.order.out, parts)
         self.progress(f"{manifest.id} {manifest.version} is in {self.order.out.name}")
         return ()
+
+
+def _of_training(pairs: tuple[Pair, ...]) -> dict[str, int]:
+    """How many images of each other split have a near-copy in `train`, though it be left out."""
+    copied = {pair.files[1]: pair.splits[1] for pair in pairs if pair.splits[0] == "train"}
+    return dict(Counter(copied.values()))
 
 
 def _by_splits(pairs: tuple[Pair, ...]) -> dict[str, int]:

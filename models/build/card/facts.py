@@ -24,7 +24,14 @@ def _of_data(report: Report) -> dict[str, str]:
         "test_images": str(report["test"]["images"]),
         "test_groups": str(report["test"]["groups"]),
     }
-    return named | {f"{name}_images": str(count) for name, count in report["images"].items()}
+    data, counts = report.get("data", {}), report["images"]
+    gone = data.get("left_out", {})
+    for name, count in counts.items():
+        named[f"{name}_images"] = str(count)
+        named[f"{name}_left_out"] = str(gone.get(name, 0))
+        named[f"{name}_listed"] = str(count + gone.get(name, 0))
+        named[f"{name}_near_copied"] = str(data.get("near_copied", {}).get(name, 0))
+    return named
 
 
 def _of_classes(report: Report) -> dict[str, str]:
@@ -43,6 +50,7 @@ def _of_classes(report: Report) -> dict[str, str]:
         "set_coverage_test": percent(report["prediction_set"]["coverage_test"]),
     }
     for key, figures in test["per_class"].items():
+        named[f"images_{key}"] = str(figures["images"])
         named[f"sensitivity_{key}"] = interval(figures["sensitivity"])
         named[f"specificity_{key}"] = interval(figures["specificity"])
     return named | _of_external(report)

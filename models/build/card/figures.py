@@ -261,9 +261,10 @@ def _about(report: Report) -> str:
     test = report["test"]
     beside = " The int8 graph's are given with its precision." if report.get("int8") else ""
     return (
-        f"{test['images']} images in {test['groups']} groups (patients, or clusters of "
-        "near-copies) that are in no other split; nothing was chosen on them. Intervals: "
-        f"{report['intervals']}. The figures and pictures are those of the fp32 graph.{beside}"
+        f"{test['images']} images in {test['groups']} groups (patients, runs of neighbouring "
+        "slices, or clusters of near-copies) that are in no other split; nothing was chosen on "
+        f"them. Intervals: {report['intervals']}. The figures and pictures are those of the fp32 "
+        f"graph.{beside}"
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 from models.build.card.facts import external
 from models.build.card.text import interval, number, paragraphs, percent, spread, table
 from models.build.evaluate.figures import Report
@@ -69,7 +72,31 @@ def _steps(compression: Report | None) -> str:
         *("step (figures on val)", worth, "sensitivity", "calibration error", "same as fp32"),
         *("MB", "ms", "times faster"),
     )
-    return paragraphs("Each step that was tried:", table(header, rows))
+    said = " ".join(_said(compression["rows"]))
+    return paragraphs("Each step that was tried:", table(header, rows), said)
+
+
+def _said(rows: list[Report]) -> Iterator[str]:
+    """What the table does not show: steps that were not asked for, or that changed nothing."""
+    steps = " ".join(row["step"] for row in rows)
+    absent = [name for word, name in _STEPS.items() if word not in steps]
+    if absent:
+        yield f"Not run, since the recipe asks for none or the gates held without: {_list(absent)}."
+    for before, after in pairwise(rows):
+        same = (before["bytes"], before["macs"]) == (after["bytes"], after["macs"])
+        if same and after["step"].startswith("factorised"):
+            yield f'"{after["step"]}" found no layer where it pays: the graph is as before.'
+
+
+def _list(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+_STEPS = {
+    "pruned": "pruning",
+    "factorised": "factorising",
+    "epochs of training with": "training with quantisation",
+}
 
 
 def _gates(report: Report) -> str:
@@ -101,7 +128,8 @@ def latency(report: Report) -> str:
     ]
     return paragraphs(
         "## Speed",
-        f"{measured['title']}, on {measured['machine']}; measured in turns.",
+        f"{measured['title']}, on {measured['machine']}; measured in turns. The machine's load "
+        f"was {measured['load']:.1f} at the end, of which the measurement itself is about 1.",
         table(("engine", "median ms", "90th percentile ms"), rows),
         "![Time for one image, engine by engine](latency.png)",
     )

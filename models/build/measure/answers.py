@@ -116,7 +116,20 @@ def markdown(table: Report) -> str:
     """The whole comparison as a page."""
     lines = ["# Networks compared", "", table["budget"], ""]
     lines += [*_table(table["rows"], table["quality"]), "", "## What it says", ""]
-    return "\n".join([*lines, *(f"- {line}" for line in sentences(table["answers"])), ""])
+    said = [*sentences(table["answers"]), *_taught(table["rows"], table["quality"])]
+    return "\n".join([*lines, *(f"- {line}" for line in said), ""])
+
+
+def _taught(rows: Sequence[Report], quality: str) -> Iterator[str]:
+    """What a teacher was worth to each pupil that was also trained without one."""
+    alone = {row["network"]: row["quality"] for row in rows if not row["taught_by"]}
+    for row in rows:
+        name, teacher, reached = row["network"], row["taught_by"], row["quality"]
+        if teacher and name in alone:
+            yield (
+                f"Taught by {teacher}, {name} reaches {quality} {reached:.3f}, "
+                f"and {alone[name]:.3f} without a teacher."
+            )
 
 
 def sentences(found: Report) -> Iterator[str]:

@@ -167,6 +167,24 @@ def test_the_card_says_what_a_few_references_with_another_idea_of_the_outline_we
         assert ("5th percentile 0.941: no score" in card) is expected
 
 
+def test_the_card_says_which_steps_of_compression_were_not_run_or_changed_nothing() -> None:
+    template = TEMPLATES[IDS.index("chest-xray-pneumonia")]
+    report = report_for(template)
+    (first,) = report["compression"]["rows"]
+    pruned = first | {"step": "pruned by 10 %", "macs": 9}
+    idle = pruned | {"step": "factorised to 97 % of the energy"}
+    all_but = "pruning, factorising and training with quantisation."
+    for rows, absent, pays in (
+        ([first], all_but, True),
+        ([first, pruned, idle], "without: training with quantisation.", False),
+        ([first, pruned, idle | {"macs": 8}], "without: training with quantisation.", True),
+    ):
+        compression = report["compression"] | {"rows": rows}
+        card = write_card(manifest_of(template), report | {"compression": compression})
+        assert absent in card
+        assert ("found no layer where it pays" in card) is not pays
+
+
 def test_the_three_forms_have_their_names() -> None:
     template = TEMPLATES[0]
     files = card_files(manifest_of(template), report_for(template))

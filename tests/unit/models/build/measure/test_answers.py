@@ -73,6 +73,17 @@ def test_of_a_network_that_was_trained_twice_the_first_row_counts() -> None:
     assert answers([*ROWS, again]) == answers(ROWS)
 
 
+def test_what_a_teacher_was_worth_is_said_of_pupils_that_also_learnt_alone() -> None:
+    pupil = dataclasses.replace(ROWS[2], taught_by="mobileone-s0", quality=0.5)
+    orphan = dataclasses.replace(pupil, network="unknown")
+    rows = [each.as_dict() for each in (*ROWS, pupil, orphan)]
+    table = {"budget": "", "quality": "accuracy", "rows": rows, "answers": answers(ROWS)}
+    page = markdown(table)
+    words = "state-space reaches accuracy 0.500, and 0.912 without a teacher."
+    assert f"Taught by mobileone-s0, {words}" in page
+    assert "unknown reaches" not in page
+
+
 def test_two_networks_are_too_few_to_rank() -> None:
     found = answers(ROWS[:2])
     assert found["rank_correlation_with_time"]["ONNX Runtime fp32"]["macs"] is None
