@@ -512,6 +512,21 @@ def test_the_figures_of_the_readme_are_those_of_the_report() -> None:
     assert [line for line in expected if line not in text] == []
 
 
+def test_what_the_readme_says_of_int8_and_of_the_witness_is_the_report_s() -> None:
+    report = json.loads((ROOT / "models" / "brain-mri-tumour" / "report.json").read_text())
+    int8, silent = report["precision"]["int8"], report["test"]["abstaining"]
+    copied, free = report["data"]["near_copied"], report["test"]["per_class"]["no-tumour"]
+    expected = [
+        f"in {percent(int8['agreement'])} of the test slices",
+        f"{int8['smaller']:.2f} times as small and {int8['speed_up']:.2f} times as fast",
+        f"{copied['test']} of the {free['images']} tumour-free test slices have a near-copy",
+        f"leaves it to {percent(silent['negative_answered_with_witness'])} of the tumour-free",
+        f"instead of {percent(silent['negative_answered'])} (fp32)",
+    ]
+    text = " ".join(README.read_text().split())
+    assert [words for words in expected if words not in text] == []
+
+
 def test_the_figures_of_the_other_models_are_those_of_their_reports() -> None:
     served = json.loads((ROOT / "models/chest-xray-pneumonia/report.json").read_text())["int8"]
     lungs = json.loads((ROOT / "models/chest-xray-lungs/report.json").read_text())["int8"]["test"]
@@ -537,7 +552,7 @@ def test_the_figures_of_the_other_models_are_those_of_their_reports() -> None:
         f"on {tumours['with_structure']} slices of other patients",
         f"Dice of {tumours['dice']['value']:.3f}",
         *(f"{kind} {dice:.3f}" for kind, dice in by_kind.items()),
-        f"nothing on {percent(tumours['missed']['value'])} of them",
+        f"It misses {percent(tumours['missed']['value'])} of them",
         f"{percent(tumours['false_outlines']['value'])} of {tumours['without_structure']} slices",
     ]
     text = " ".join(README.read_text().split())

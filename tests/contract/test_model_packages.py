@@ -289,9 +289,9 @@ def test_a_served_int8_graph_is_as_much_smaller_as_it_says(package: ModelPackage
 
 
 def test_half_of_all_tumours_from_elsewhere_were_once_called_tumour_free() -> None:
-    """And now at most one in twenty, after abstention: the failure this model must not have."""
+    """And now less than 3 %, after abstention: the failure this model must not have."""
     package = next(p for p in REGISTRY.packages if p.manifest.id == "brain-mri-tumour")
-    assert report_of(package)["ext_dev"]["called_negative_abstaining"] < 0.05
+    assert report_of(package)["ext_dev"]["called_negative_abstaining"] < 0.03
 
 
 def thinned(folder: Path, packs: set[str], every: int) -> Path:
