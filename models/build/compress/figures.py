@@ -17,11 +17,9 @@ import onnxruntime as ort
 from models.build.calibrate import fit_pixel_temperature, fit_temperature, sigmoid, softmax
 from models.build.compress.graph import macs
 from models.build.evaluate.figures import expected_calibration_error
-from models.build.evaluate.outlines import OutlineOperating, at_size
+from models.build.evaluate.outlines import OutlineOperating, at_size, served_outlines
 from models.build.export import Outputs, open_session, run
 from models.build.packs import Samples, as_input
-from models.manifest import Outline
-from models.outlines import kept_regions
 
 BATCHES = (1, 2, 4, 8)
 _SPECK = 1e-3  # of the frame: a smaller outline is none
@@ -181,12 +179,11 @@ class Bench:
 
     def _answers(self, outputs: Outputs) -> Answers:
         """The class of each image (N,), or its outline (N, h, w) without specks."""
+        if self._how:
+            return np.stack(list(served_outlines(outputs["mask_logits"][:, 0], self._how)))
         chances = self._chances(outputs)
         if not self._outlines:
             return np.asarray(chances.argmax(axis=1))
-        if self._how:
-            served = Outline(self._how.min_area_fraction, "area", self._how.parts)
-            return np.stack([kept_regions(m, served) for m in chances >= self._how.threshold])
         masks = chances >= 0.5
         masks[masks.mean(axis=(1, 2)) < _SPECK] = False
         return np.asarray(masks, np.bool_)

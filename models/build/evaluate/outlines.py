@@ -71,6 +71,13 @@ def outlined(logits: Planes, masks: npt.NDArray[np.bool_], how: OutlineOperating
     return [one.kept(how.min_area_fraction, how.parts) for one in found]
 
 
+def served_outlines(logits: Planes, how: OutlineOperating) -> Iterator[Mask]:
+    """What is outlined on each image (N, h, w), as it will be served."""
+    kept = Outline(how.min_area_fraction, "area", how.parts)
+    for plane in logits:
+        yield kept_regions(_above(plane, how.temperature, how.threshold), kept)
+
+
 def report_outlines(
     logits: Planes,
     samples: Samples,
@@ -143,9 +150,7 @@ def _pairs(
     logits: Planes, masks: npt.NDArray[np.bool_], how: OutlineOperating
 ) -> Iterator[tuple[Mask, Mask]]:
     """What is outlined on each image, and its true mask."""
-    kept = Outline(how.min_area_fraction, "area", how.parts)
-    for plane, mask in zip(logits, masks, strict=True):
-        yield kept_regions(_above(plane, how.temperature, how.threshold), kept), mask
+    yield from zip(served_outlines(logits, how), masks, strict=True)
 
 
 def _above(plane: Planes, temperature: float, threshold: float) -> Mask:
