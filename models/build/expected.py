@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from models.build.card.facts import OF_EXTERNAL
+from models.build.card.text import placeholder
 from models.build.conformal import METHOD
 from models.build.packs import SPLITS
 from models.build.recipe import Recipe
@@ -36,13 +37,9 @@ def expected(recipe: Recipe, *, cells: bool = False) -> dict[str, str]:
     a classifier that is explained by its cells. Figures of maps and of the second witness are
     among the names, though only the measuring shows whether there is one.
     """
-    texts = dict.fromkeys(map(_name, (*_FIGURES, *_figures(recipe))), _TEXT)
-    numbers = dict.fromkeys(map(_name, (*_NUMBERS, *_numbers(recipe))), _NUMBER)
+    texts = dict.fromkeys(map(placeholder, (*_FIGURES, *_figures(recipe))), _TEXT)
+    numbers = dict.fromkeys(map(placeholder, (*_NUMBERS, *_numbers(recipe))), _NUMBER)
     return texts | numbers | _explained(recipe, cells=cells)
-
-
-def _name(name: str) -> str:
-    return name.replace("-", "_").replace(" ", "_")
 
 
 def _numbers(recipe: Recipe) -> Iterator[str]:

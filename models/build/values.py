@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.build.card.facts import facts
+from models.build.card.text import placeholder
 from models.build.evaluate.figures import Report
 
 DISAGREEMENT_LIMIT = 0.05
@@ -23,7 +24,7 @@ def values(report: Report, files: dict[str, str]) -> dict[str, str]:
         **_score(report),
         **(_classes(report) if report["task"] == "classification" else _outline(report)),
     }
-    plain = {name.replace("-", "_"): _written(value) for name, value in named.items()}
+    plain = {placeholder(name): _written(value) for name, value in named.items()}
     blocks = {
         "files": file_lines(files),
         "outputs": output_lines(measured["outputs"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.build.card.text import interval, number, percent, spread
+from models.build.card.text import interval, number, percent, placeholder, spread
 from models.build.evaluate.figures import Report
 
 
@@ -10,7 +10,7 @@ def facts(report: Report) -> dict[str, str]:
     """Every figure that a template may name, in words; only letters and underscores in names."""
     task = _of_classes if report["task"] == "classification" else _of_outlines
     named = task(report) | _of_data(report) | _of_explanation(report) | _of_score(report)
-    return {name.replace("-", "_").replace(" ", "_"): value for name, value in named.items()}
+    return {placeholder(name): value for name, value in named.items()}
 
 
 def external(report: Report) -> Report | None:

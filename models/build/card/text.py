@@ -9,6 +9,11 @@ from models.build.evaluate.figures import Report
 NOTHING = "unknown"
 
 
+def placeholder(name: str) -> str:
+    """The name by which a template asks for a figure: letters, digits and underscores."""
+    return name.replace("-", "_").replace(" ", "_")
+
+
 def percent(value: float | None) -> str:
     """A share as the card prints it: 0.9171 as "91.7 %"."""
     return NOTHING if value is None else f"{100 * value:.1f} %"
