@@ -24,7 +24,7 @@ _BAD = 1  # the work was done and the answer is bad
 @click.option("--data", required=True, type=_FOLDER_TO_READ, help="Folder of the packs of images.")
 @click.option("--work", required=True, type=_FOLDER, help="Folder for what each step makes; kept.")
 @click.option("--out", type=_FOLDER, help="Where the package goes.")
-@click.option("--quick", is_flag=True, help="A smoke run of a minute; the result is of no use.")
+@click.option("--quick", is_flag=True, help="A smoke run; the result is of no use.")
 @click.option("--step", type=click.Choice(_STEPS), help="Stop after this step.")
 @click.option("--again", is_flag=True, help="Repeat the last step though nothing has changed.")
 def build(

@@ -47,7 +47,7 @@ class Order:
 
     `template` is the manifest with placeholders. `until` is the last step wanted; "backbones" is
     made only when it is named. `again` repeats that last step though nothing has changed. `smoke`
-    cuts the recipe down to a useless minute.
+    cuts the recipe down to one epoch, of no use.
     """
 
     recipe: Path
